@@ -1,0 +1,1 @@
+"""Floor 3: reads models and trains nothing."""

@@ -1,0 +1,69 @@
+"""Linear, layer norm, LIF: the unit SpikeBERT is made of.
+
+Letters: T spike steps, N packed tokens, D_in and D_out widths.
+"""
+
+from typing import NamedTuple
+
+from ..layers.initializers import init_layernorm, init_linear
+from ..layers.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from ..layers.lif import LIFCache, lif_backward, lif_forward
+from ..layers.linear import LinearCache, linear_backward, linear_forward
+from ..layers.parameters import with_prefix
+
+
+class SpikingLinearCache(NamedTuple):
+    linear: LinearCache
+    norm: LayerNormCache
+    lif: LIFCache
+
+
+def init_spiking_linear(rng, width_in, width_out):
+    """weight (D_in, D_out), bias, norm.gain and norm.bias (D_out,)."""
+    norm = with_prefix(init_layernorm(width_out), "norm.")
+    return {**init_linear(rng, width_in, width_out), **norm}
+
+
+def spiking_linear_forward(x, params, *, neuron, backend="numpy", frozen=None):
+    """s = LIF(layer norm(x W + b)).
+
+    x: (T, N, D_in) spikes or spike counts. Returns s (T, N, D_out) and the cache.
+    frozen: the cache of another pass, whose spikes drive the reset (see `lif_forward`).
+    """
+    # 1. Linear.
+    z, linear_cache = linear_forward(x, params["weight"], params["bias"])  # (T, N, D_out)
+    gain, bias = params["norm.gain"], params["norm.bias"]
+    reset_trace = None if frozen is None else frozen.lif
+    if backend == "numba":
+        # 2. and 3. in one pass over memory, which turns z into x_hat in place.
+        from .spiking_linear_numba import norm_lif_forward
+
+        s, inv_std, h = norm_lif_forward(z, gain, bias, neuron, reset_trace)
+        norm_cache = LayerNormCache(z, inv_std, gain)
+        return s, SpikingLinearCache(linear_cache, norm_cache, LIFCache(h, s, neuron, backend))
+    # 2. Layer norm.
+    y, norm_cache = layernorm_forward(z, gain, bias)  # (T, N, D_out)
+    # 3. Fire.
+    s, lif_cache = lif_forward(y, neuron=neuron, frozen=reset_trace)  # (T, N, D_out)
+    return s, SpikingLinearCache(linear_cache, norm_cache, lif_cache)
+
+
+def spiking_linear_backward(ds, cache):
+    """dx (T, N, D_in) and the dict of parameter gradients, from ds (T, N, D_out)."""
+    if cache.lif.backend == "numba":
+        from .spiking_linear_numba import norm_lif_backward
+
+        dz, dgain, dbias = norm_lif_backward(ds, cache.norm, cache.lif)
+    else:
+        # s = LIF(y)
+        dy = lif_backward(ds, cache.lif)  # (T, N, D_out)
+        # y = layer norm(z)
+        dz, dgain, dbias = layernorm_backward(dy, cache.norm)  # (T, N, D_out)
+    # z = x W + b
+    dx, dweight, dlinear_bias = linear_backward(dz, cache.linear)  # (T, N, D_in)
+    return dx, {
+        "weight": dweight,
+        "bias": dlinear_bias,
+        "norm.gain": dgain,
+        "norm.bias": dbias,
+    }

@@ -1,0 +1,1 @@
+"""Checks of hand-written gradients, used by tests and tutorials."""

@@ -1,0 +1,1 @@
+"""What each `spikebert` command does; cli.py parses and calls."""

@@ -1,0 +1,1 @@
+"""Floor 0: one primitive a file, each a name_forward / name_backward pair."""

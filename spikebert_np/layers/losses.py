@@ -1,0 +1,81 @@
+"""Losses, each with its gradient: what distillation adds up.
+
+Letters: B sentences, C classes, N packed tokens, D width.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+def log_softmax(logits):
+    """log softmax over the last axis, shifted by the maximum so that exp cannot overflow."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+class CrossEntropyCache(NamedTuple):
+    probabilities: np.ndarray  # (B, C)
+    labels: np.ndarray  # (B,)
+
+
+def cross_entropy_forward(logits, labels):
+    """L = -mean over b of log softmax(logits[b])[labels[b]].
+
+    logits: (B, C), labels: (B,) integers in [0, C). Returns the scalar L and the cache.
+    """
+    log_p = log_softmax(logits)  # (B, C)
+    loss = -log_p[np.arange(len(labels)), labels].mean()
+    return loss, CrossEntropyCache(np.exp(log_p), labels)
+
+
+def cross_entropy_backward(dloss, cache):
+    """dlogits = dloss (softmax(logits) - onehot(labels)) / B, (B, C)."""
+    probabilities, labels = cache
+    dlogits = probabilities.copy()  # (B, C)
+    dlogits[np.arange(len(labels)), labels] -= 1
+    return dlogits * (dloss / len(labels))
+
+
+class KLDivergenceCache(NamedTuple):
+    student: np.ndarray  # (B, C) probabilities at the temperature
+    teacher: np.ndarray  # (B, C)
+    temperature: float
+
+
+def kl_divergence_forward(logits, teacher_logits, *, temperature=1.0):
+    """L = temperature² mean over b of KL(p_b || q_b), p the teacher's softmax(z / temperature).
+
+    The factor temperature² keeps the gradient's size when the temperature rises (Hinton, Vinyals
+    and Dean 2015, arXiv 1503.02531). The teacher's logits are constants: they have no gradient.
+    logits, teacher_logits: (B, C). Returns the scalar L and the cache.
+    """
+    log_q = log_softmax(logits / temperature)  # (B, C)
+    log_p = log_softmax(teacher_logits / temperature)  # (B, C)
+    p = np.exp(log_p)  # (B, C)
+    loss = temperature**2 * (p * (log_p - log_q)).sum(axis=-1).mean()
+    return loss, KLDivergenceCache(np.exp(log_q), p, temperature)
+
+
+def kl_divergence_backward(dloss, cache):
+    """dlogits = dloss temperature (q - p) / B: one temperature² from the loss, less the logits'."""
+    student, teacher, temperature = cache
+    return (student - teacher) * (dloss * temperature / len(student))
+
+
+class MSECache(NamedTuple):
+    difference: np.ndarray  # of the features' shape
+
+
+def mse_forward(features, target):
+    """L = mean((features - target)²) over all entries; the target is a constant.
+
+    features, target: one shape. Returns the scalar L and the cache.
+    """
+    difference = features - target
+    return np.square(difference).mean(), MSECache(difference)
+
+
+def mse_backward(dloss, cache):
+    """dfeatures = 2 dloss (features - target) / size."""
+    return cache.difference * (2 * dloss / cache.difference.size)

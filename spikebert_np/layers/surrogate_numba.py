@@ -1,0 +1,60 @@
+"""The surrogates of `surrogate.py`, one number at a time, for use inside Numba kernels.
+
+Each is written with `scale` and `slope`, passed in the array's dtype: a Python float would promote
+float32 arithmetic to float64 and move spikes near the threshold. `one` is 1 in that dtype.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+ATAN, SIGMOID, FAST_SIGMOID, TRIANGLE, RECTANGLE = range(5)
+
+# name: (code, scale / alpha, slope / alpha), so that σ'(u) = scale * bump(slope * u).
+_PARTS = {
+    "atan": (ATAN, 1 / 2, np.pi / 2),
+    "sigmoid": (SIGMOID, 1, 1),
+    "fast_sigmoid": (FAST_SIGMOID, 1 / 2, 1),
+    "triangle": (TRIANGLE, 1, 1),
+    "rectangle": (RECTANGLE, 1, 2),
+}
+
+
+def surrogate_constants(name, alpha, dtype):
+    """(code, scale, slope): what the two kernels below take, in the dtype of the arrays."""
+    code, scale, slope = _PARTS[name]
+    return code, dtype.type(scale * alpha), dtype.type(slope * alpha)
+
+
+@njit(inline="always")
+def derivative(u, code, scale, slope, one):
+    z = slope * u
+    if code == ATAN:
+        return scale / (one + z * z)
+    if code == SIGMOID:
+        e = math.exp(-abs(z))
+        return scale * e / ((one + e) * (one + e))
+    if code == FAST_SIGMOID:
+        w = one + abs(z)
+        return scale / (w * w)
+    if code == TRIANGLE:
+        return scale * max(one - abs(z), one - one)
+    return scale if abs(z) < one else one - one
+
+
+@njit(inline="always")
+def primitive(u, code, slope, one):
+    z = slope * u
+    half = one / (one + one)
+    if code == ATAN:
+        return math.atan(z) / math.pi + half
+    if code == SIGMOID:
+        e = math.exp(-abs(z))
+        return (one if z >= 0 else e) / (one + e)
+    if code == FAST_SIGMOID:
+        return (z / (one + abs(z)) + one) * half
+    z = max(-one, min(one, z))
+    if code == TRIANGLE:
+        return half + z - z * abs(z) * half
+    return half + z * half

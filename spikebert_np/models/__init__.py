@@ -1,0 +1,1 @@
+"""Floor 2: whole networks, each with a frozen config dataclass."""

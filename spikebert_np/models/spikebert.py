@@ -1,0 +1,198 @@
+"""SpikeBERT, the student (Lv et al. 2023, arXiv 2308.15122): a spiking transformer for text.
+
+    ids (N,) -> embedding -> linear -> layer norm -> + positions -> spikes x (T, N, D)
+    blocks:  x = x + ssa(x);  x = x + mlp(x)
+    head:    layer norm -> mean over the sentence -> linear -> mean over T -> logits (B, C)
+    taps:    after each block, mean over T -> linear -> layer norm -> (N, D_teacher)
+
+Letters: T spike steps, N packed tokens, B sentences, D width, H heads, F MLP width, V vocabulary,
+C classes.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..blocks.classifier_head import (
+    ClassifierHeadCache,
+    classifier_head_backward,
+    classifier_head_forward,
+)
+from ..blocks.distillation_tap import (
+    DistillationTapCache,
+    distillation_tap_backward,
+    distillation_tap_forward,
+)
+from ..blocks.encoder_block import (
+    EncoderBlockCache,
+    encoder_block_backward,
+    encoder_block_forward,
+    init_encoder_block,
+)
+from ..blocks.spike_encoding import ENCODERS
+from ..blocks.spike_input import SpikeInputCache, spike_input_backward, spike_input_forward
+from ..layers.initializers import init_embedding, init_layernorm, init_linear
+from ..layers.lif import LIFNeuron
+from ..layers.parameters import select, with_prefix
+
+
+@dataclass(frozen=True)
+class SpikeBertConfig:
+    """The shape and the constants of a student.
+
+    teacher_width: width of the distillation taps; 0 for a student without taps.
+    projection: linear D_emb -> D and layer norm after the embedding.
+    encoder: "lif" or "heaviside" (see `blocks/spike_encoding.py`).
+    attention: False drops every block's attention (an ablation).
+    dropout: rate on the encoder's current and on the pooled sentence, in training only.
+
+    Raises ValueError where the numbers do not fit each other.
+    """
+
+    vocab_size: int
+    width: int = 256
+    heads: int = 8
+    blocks: int = 2
+    mlp_width: int = 0  # 0: 4 * width
+    steps: int = 4
+    classes: int = 2
+    embedding_width: int = 384
+    teacher_width: int = 0
+    max_tokens: int = 128
+    encoder: str = "lif"
+    projection: bool = True
+    positions: bool = True
+    attention: bool = True
+    scale: float = 0.125
+    dropout: float = 0.1
+    neuron: LIFNeuron = field(default_factory=LIFNeuron)
+
+    def __post_init__(self):
+        if self.mlp_width == 0:
+            object.__setattr__(self, "mlp_width", 4 * self.width)
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if not self.projection and self.embedding_width != self.width:
+            raise ValueError("without a projection, embedding_width must equal width")
+        if self.encoder not in ENCODERS:
+            raise ValueError(f'encoder = "{self.encoder}": choose from {", ".join(ENCODERS)}')
+
+    @classmethod
+    def original(cls, *, width, **settings):
+        """The published model: the embedding's sign is the spikes, and there are no positions."""
+        return cls(
+            width=width,
+            embedding_width=width,
+            encoder="heaviside",
+            projection=False,
+            positions=False,
+            **{"dropout": 0.0, **settings},
+        )
+
+
+def init_spikebert(config, rng):
+    """Float32 starting parameters of a student, as a flat dict."""
+    width = config.width
+    embedding = init_embedding(rng, config.vocab_size, config.embedding_width)
+    params = {"embedding.weight": embedding}
+    if config.projection:
+        projection = init_linear(rng, config.embedding_width, width)
+        params |= with_prefix(projection, "embedding.projection.")
+        params |= with_prefix(init_layernorm(width), "embedding.norm.")
+    if config.positions:
+        # A tenth of the current's own spread: order shades a word, and does not drown it.
+        positions = init_embedding(rng, config.max_tokens, width) * np.float32(0.1)
+        params["embedding.positions"] = positions
+    for i in range(config.blocks):
+        block = init_encoder_block(rng, width, config.mlp_width, attention=config.attention)
+        params |= with_prefix(block, f"blocks.{i}.")
+        if config.teacher_width:
+            params |= with_prefix(init_linear(rng, width, config.teacher_width), f"taps.{i}.")
+            params |= with_prefix(init_layernorm(config.teacher_width), f"taps.{i}.norm.")
+    params |= with_prefix(init_layernorm(width), "head.norm.")
+    params |= with_prefix(init_linear(rng, width, config.classes), "head.")
+    return params
+
+
+class SpikeBertOutput(NamedTuple):
+    logits: np.ndarray  # (B, C)
+    taps: list  # one (N, D_teacher) a block; empty without taps
+
+
+class SpikeBertCache(NamedTuple):
+    input: SpikeInputCache
+    blocks: tuple[EncoderBlockCache, ...]
+    taps: tuple[DistillationTapCache, ...]
+    head: ClassifierHeadCache
+
+
+def spikebert_forward(
+    ids, offsets, params, config, *, backend="numba", rng=None, taps=True, frozen=None
+):
+    """Logits and taps of a packed batch.
+
+    ids: (N,) integers, offsets: (B + 1,), params: the dict of `init_spikebert`. rng: a numpy
+    Generator in training, for dropout. taps=False leaves the taps out where nothing reads them.
+    frozen: the cache of another pass, whose spikes drive every reset (see `lif_forward`).
+    Returns a SpikeBertOutput and the cache. Raises ValueError for a sentence over max_tokens.
+    """
+    # 1. Spikes.
+    x, input_cache = spike_input_forward(
+        ids,
+        offsets,
+        select(params, "embedding."),
+        steps=config.steps,
+        encoder=config.encoder,
+        neuron=config.neuron,
+        dropout=config.dropout,
+        rng=rng,
+        backend=backend,
+        frozen=frozen and frozen.input,
+    )  # (T, N, D)
+    # 2. Blocks, tapped after each.
+    tap_outputs, block_caches, tap_caches = [], [], []
+    for i in range(config.blocks):
+        x, block_cache = encoder_block_forward(
+            x,
+            select(params, f"blocks.{i}."),
+            offsets,
+            heads=config.heads,
+            scale=config.scale,
+            neuron=config.neuron,
+            attention=config.attention,
+            backend=backend,
+            frozen=frozen and frozen.blocks[i],
+        )  # (T, N, D)
+        block_caches.append(block_cache)
+        if taps and config.teacher_width:
+            tap, tap_cache = distillation_tap_forward(
+                x, select(params, f"taps.{i}.")
+            )  # (N, D_teacher)
+            tap_outputs.append(tap)
+            tap_caches.append(tap_cache)
+    # 3. Head.
+    logits, head_cache = classifier_head_forward(
+        x, offsets, select(params, "head."), dropout=config.dropout, rng=rng
+    )  # (B, C)
+    cache = SpikeBertCache(input_cache, tuple(block_caches), tuple(tap_caches), head_cache)
+    return SpikeBertOutput(logits, tap_outputs), cache
+
+
+def spikebert_backward(dlogits, dtaps, cache):
+    """The dict of all parameter gradients; `embedding.weight`'s is a RowGradient.
+
+    dlogits: (B, C). dtaps: one (N, D_teacher), or None, for each tap of the forward pass.
+    """
+    dx, dhead = classifier_head_backward(dlogits, cache.head)  # (T, N, D)
+    dparams = with_prefix(dhead, "head.")
+    for i in reversed(range(len(cache.blocks))):
+        if cache.taps and dtaps[i] is not None:
+            # x was read by the tap and by all that follows it.
+            dx_tap, dtap_params = distillation_tap_backward(dtaps[i], cache.taps[i])  # (T, N, D)
+            dx = dx + dx_tap
+            dparams |= with_prefix(dtap_params, f"taps.{i}.")
+        dx, dblock = encoder_block_backward(dx, cache.blocks[i])  # (T, N, D)
+        dparams |= with_prefix(dblock, f"blocks.{i}.")
+    dparams |= with_prefix(spike_input_backward(dx, cache.input), "embedding.")
+    return dparams

@@ -1,0 +1,1 @@
+"""Floor 4: optimiser, schedule, checkpoints, distillation losses, the loop."""
