@@ -1,14 +1,16 @@
 """The `spikebert` command: parses, calls one function of `commands/`, reports a user's mistake."""
 
 import argparse
+import os
 import sys
 
 from . import __version__
-from .commands import data, teacher
+from .commands import data, demo, teacher, train, use
 from .errors import InputError
 
 
 def build_parser():
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="spikebert",
         description="SpikeBERT in NumPy: a spiking transformer for text, distilled from BERT, "
@@ -17,7 +19,7 @@ def build_parser():
     )
     parser.add_argument("--version", action="version", version=f"spikebert_np {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (data, teacher):
+    for module in (demo, data, teacher, train, use):
         module.register(commands)
     return parser
 
@@ -33,3 +35,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("spikebert: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has left. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -182,16 +182,21 @@ def spikebert_forward(
 def spikebert_backward(dlogits, dtaps, cache):
     """The dict of all parameter gradients; `embedding.weight`'s is a RowGradient.
 
-    dlogits: (B, C). dtaps: one (N, D_teacher), or None, for each tap of the forward pass.
+    dlogits: (B, C), or None. dtaps: one (N, D_teacher), or None, for each tap of the forward pass.
+    A parameter that only feeds outputs of gradient None gets no entry.
     """
-    dx, dhead = classifier_head_backward(dlogits, cache.head)  # (T, N, D)
-    dparams = with_prefix(dhead, "head.")
+    dx, dparams = None, {}
+    if dlogits is not None:
+        dx, dhead = classifier_head_backward(dlogits, cache.head)  # (T, N, D)
+        dparams |= with_prefix(dhead, "head.")
     for i in reversed(range(len(cache.blocks))):
         if cache.taps and dtaps[i] is not None:
             # x was read by the tap and by all that follows it.
             dx_tap, dtap_params = distillation_tap_backward(dtaps[i], cache.taps[i])  # (T, N, D)
-            dx = dx + dx_tap
+            dx = dx_tap if dx is None else dx + dx_tap
             dparams |= with_prefix(dtap_params, f"taps.{i}.")
+        if dx is None:
+            continue
         dx, dblock = encoder_block_backward(dx, cache.blocks[i])  # (T, N, D)
         dparams |= with_prefix(dblock, f"blocks.{i}.")
     dparams |= with_prefix(spike_input_backward(dx, cache.input), "embedding.")

@@ -1,0 +1,214 @@
+"""`spikebert demo`: both stages on the shipped corpus, beside what they are to be compared with."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import perf_counter
+
+WIDTH, BLOCKS, HEADS = 128, 2, 4
+STAGE1 = {"epochs": 6, "learning_rate": 2e-3, "w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0}
+STAGE2 = {"epochs": 8, "learning_rate": 2e-3, "w_ce": 0.5, "w_kl": 0.5, "w_feat": 0.0}
+DIRECT = {"w_ce": 1.0, "w_kl": 0.0, "w_emb": 0.0, "embedding": "random"}
+ROWS = {
+    "majority": "majority class",
+    "bag_of_words": "bag of words and bigrams (naive Bayes)",
+    "teacher": "teacher: MiniLM, frozen, with a linear head",
+    "direct": "student trained directly",
+    "distilled": "student distilled, both stages",
+    "no_attention": "student distilled, without attention",
+}
+
+
+def register(commands):
+    """Add `demo`."""
+    demo = commands.add_parser(
+        "demo",
+        help="train a spiking student in about a minute, and see what distillation gives",
+        description="Runs the whole path on toy_reviews, a small corpus that travels with the "
+        "package: stage 1 on a real BERT's cached features, stage 2 on its logits, and beside it "
+        "the same student without a teacher and without attention. No download, no other data.",
+        epilog="examples:\n  spikebert demo\n  spikebert demo --seeds 5 --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="new folder for the runs (default: runs/demo, or runs/demo-2, ... where taken)",
+    )
+    demo.add_argument("--seed", metavar="N", type=int, default=0, help="first seed (default: 0)")
+    demo.add_argument(
+        "--seeds", metavar="N", type=int, default=1, help="students of each kind (default: 1)"
+    )
+    demo.add_argument("--json", action="store_true", help="print one line of JSON last")
+    demo.set_defaults(run=run_demo)
+
+
+def run_demo(args):
+    """Train, compare, draw, and say what to run next."""
+    from ..data.shipped import TOY, open_cache
+    from ..data.toy_reviews import toy_reviews
+    from ..training.stages import make_run_folder
+
+    out = make_run_folder(args.out or _free_folder(Path("runs/demo")))
+    cache, splits = open_cache(TOY), toy_reviews()
+    print(
+        f"toy_reviews: {len(splits['train'].texts)} sentences to train on, "
+        f"{len(splits['test'].texts)} to be tested on, whose combinations of words are new."
+    )
+    _compile(cache)
+    started = perf_counter()
+    scores = {name: [score] for name, score in _baselines(cache, splits).items()}
+    for seed in range(args.seed, args.seed + args.seeds):
+        for name, score in _students(cache, out / f"seed{seed}", seed).items():
+            scores.setdefault(name, []).append(score)
+    seconds = perf_counter() - started
+    run = out / f"seed{args.seed}" / "distilled"
+    rates = _print_findings(cache, scores, run, out / "sentence.png", splits["test"].texts[0])
+    print(
+        f"\nTook {seconds:.0f} s. Saved in {out}: a folder for each student (report.md, "
+        f"model.safetensors), and sentence.png.\n\nNext:\n"
+        f'  spikebert predict {run} "the story is dull but touching"\n'
+        f"  spikebert finetune --init {run.parent / 'stage1'} --out runs/longer --epochs 20\n"
+        f"  spikebert data get sst2     (then README: a real corpus)"
+    )
+    if args.json:
+        means = {name: sum(values) / len(values) for name, values in scores.items()}
+        print(json.dumps(means | {"firing_rate": rates, "seconds": seconds}))
+
+
+def _free_folder(folder):
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _compile(cache):
+    """One step of a tiny student, so that compilation is not counted as training."""
+    from ..training.loop import TrainingSettings, train
+    from ..training.stages import new_student, split_corpus, student_config, teacher_word_rows
+
+    print("Compiling the kernels (about half a minute, on the first run only) ...", flush=True)
+    settings = TrainingSettings(epochs=1, w_feat=1.0)
+    config = student_config(cache, width=8, heads=2, blocks=BLOCKS)
+    from ..data.corpus import slice_corpus
+
+    corpus = slice_corpus(split_corpus(cache, "train"), 0, 4)
+    rows = teacher_word_rows(cache)[0]
+    params = new_student(cache, config, settings)
+    train(
+        params,
+        config,
+        settings,
+        corpus,
+        dev=corpus,
+        word_rows=rows,
+        log=lambda record: None,
+        quiet=True,
+    )
+
+
+def _baselines(cache, splits):
+    """Test accuracy of the majority class, of a bag of words and of the teacher."""
+    import numpy as np
+
+    from ..models.bag_of_words import fit_naive_bayes, predict_naive_bayes
+    from ..training.inference import accuracy
+    from ..training.stages import split_corpus
+
+    train, test = splits["train"], splits["test"]
+    model = fit_naive_bayes(train.texts, train.labels, 2)
+    majority = np.bincount(train.labels).argmax()
+    return {
+        "majority": float((test.labels == majority).mean()),
+        "bag_of_words": float((predict_naive_bayes(model, test.texts) == test.labels).mean()),
+        "teacher": accuracy(split_corpus(cache, "test").logits, test.labels),
+    }
+
+
+def _students(cache, out, seed):
+    """Train the three students of one seed; test accuracy of each."""
+    from ..training.loop import TrainingSettings
+    from ..training.stages import new_student, run_stage, split_corpus, student_config
+
+    stage1 = TrainingSettings(**STAGE1, seed=seed)
+    stage2 = TrainingSettings(**STAGE2, seed=seed)
+    config = student_config(cache, width=WIDTH, blocks=BLOCKS, heads=HEADS)
+    blind = replace(config, attention=False)
+    test = split_corpus(cache, "test")
+
+    def trained(name, stage, params, config, settings):
+        print(f"seed {seed}: {name}", file=sys.stderr, flush=True)
+        tables = {"training": asdict(settings), "data": {"stage": stage, "cache": "toy_reviews"}}
+        return run_stage(out / name, stage, cache, params, config, settings, tables=tables)[0]
+
+    def score(params, config):
+        from ..training.inference import accuracy, predict_logits
+
+        return accuracy(predict_logits(params, config, test.ids, test.offsets), test.labels)
+
+    def distilled(config, suffix=""):
+        params = new_student(cache, config, stage1)
+        params = trained(f"stage1{suffix}", "pretrain", params, config, stage1)
+        name = "no_attention" if suffix else "distilled"
+        return score(trained(name, "finetune", params, config, stage2), config)
+
+    alone = replace(stage2, **DIRECT)
+    direct = trained("direct", "finetune", new_student(cache, config, alone), config, alone)
+    return {
+        "direct": score(direct, config),
+        "distilled": distilled(config),
+        "no_attention": distilled(blind, "_no_attention"),
+    }
+
+
+def _print_findings(cache, scores, run_folder, picture, sentence):
+    """The table, firing by layer, energy, and the picture of one sentence. Returns mean firing."""
+    from ..analysis.energy import bert_energy, student_energy
+    from ..analysis.firing import firing_rates, mean_firing_rate
+    from ..analysis.plots import plot_sentence
+    from ..data.tokenizer import encode_texts, load_tokenizer
+    from ..models.spikebert import spikebert_forward
+    from ..training.checkpoint import load_run
+    from ..training.stages import split_corpus
+
+    print("\naccuracy on the test split")
+    for name, label in ROWS.items():
+        values = scores[name]
+        mean = sum(values) / len(values)
+        spread = f"   {min(values):.3f} to {max(values):.3f}" if len(values) > 1 else ""
+        print(f"  {label:44} {mean:.3f}{spread}")
+
+    run, test = load_run(run_folder), split_corpus(cache, "test")
+    output, forward = spikebert_forward(test.ids, test.offsets, run.params, run.config, taps=False)
+    print("\nshare of neurons that fire, by layer")
+    for name, rate in firing_rates(forward).items():
+        print(f"  {name:20} {rate:6.1%}  {'#' * round(100 * rate)}")
+    rate = mean_firing_rate(forward)
+    teacher = cache.manifest["teacher"]
+    student_mj = student_energy(forward).millijoules
+    teacher_mj = bert_energy(
+        test.offsets,
+        depth=teacher["blocks"],
+        width=teacher["width"],
+        mlp_width=teacher["mlp_width"],
+    ).millijoules
+    print(
+        f"\ntheoretical energy a sentence (4.6 pJ a MAC, 0.9 pJ an AC; moving data not counted)\n"
+        f"  teacher  {teacher_mj:.4f} mJ\n  student  {student_mj:.4f} mJ, "
+        f"a {teacher_mj / student_mj:.0f}th of it, most of which is that it is smaller"
+    )
+
+    tokenizer = load_tokenizer(run.directory / "tokenizer.json")
+    encoded = encode_texts(tokenizer, [sentence])
+    output, forward = spikebert_forward(
+        encoded.ids, encoded.offsets, run.params, run.config, taps=False
+    )
+    tokens = [tokenizer.id_to_token(int(token)) for token in encoded.ids]
+    verdict = ("negative", "positive")[int(output.logits.argmax())]
+    plot_sentence(forward, tokens, picture, title=f"{sentence}   (predicted: {verdict})")
+    return rate

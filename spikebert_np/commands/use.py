@@ -1,0 +1,98 @@
+"""`spikebert evaluate` and `spikebert predict`: a trained student at work."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..errors import InputError
+
+
+def register(commands):
+    """Add `evaluate` and `predict`."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a trained student on a labelled file",
+        description="Score a run on a labelled file or folder, in any format that `spikebert data "
+        "check` reads. Of a folder with several splits, one is scored: --split.",
+        epilog="example:\n  spikebert evaluate runs/sst2 --data data/sst2/dev.tsv --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    evaluate.add_argument("--data", metavar="PATH", type=Path, required=True, help="the corpus")
+    evaluate.add_argument("--split", choices=["train", "dev", "test"], help="default: dev")
+    evaluate.add_argument("--json", action="store_true", help="print one line of JSON last")
+    evaluate.set_defaults(run=run_evaluate)
+
+    predict = commands.add_parser(
+        "predict",
+        help="label sentences",
+        description="Label the sentences given as arguments, or each line of standard input. "
+        "Prints the class, its probability and the sentence.",
+        epilog='examples:\n  spikebert predict runs/toy "the story is dull but touching"\n'
+        "  spikebert predict runs/toy < sentences.txt",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    predict.add_argument("sentences", metavar="SENTENCE", nargs="*", help="default: read stdin")
+    predict.add_argument("--json", action="store_true", help="print one line of JSON last")
+    predict.set_defaults(run=run_predict)
+
+
+def classify(run, texts):
+    """Logits (S, C) of S texts, and how many of them were cut to the model's max_tokens."""
+    from ..data.tokenizer import encode_texts, load_tokenizer
+    from ..training.inference import predict_logits
+
+    tokenizer = load_tokenizer(run.directory / "tokenizer.json")
+    encoded = encode_texts(tokenizer, texts, max_tokens=run.config.max_tokens)
+    logits = predict_logits(run.params, run.config, encoded.ids, encoded.offsets)
+    return logits, encoded.truncated
+
+
+def run_evaluate(args):
+    """Print the accuracy of a run on one split of a corpus."""
+    from ..data.readers import read_corpus
+    from ..training.checkpoint import load_run
+    from ..training.inference import accuracy
+
+    run = load_run(args.run_folder)
+    splits = read_corpus(args.data)
+    name = args.split or ("dev" if len(splits) > 1 else next(iter(splits)))
+    if name not in splits:
+        raise InputError(f"{args.data}: has no {name} split, only {', '.join(splits)}")
+    texts, labels = splits[name]
+    if labels is None:
+        raise InputError(f"{args.data}: has no labels to score by; try `spikebert predict`")
+    if labels.max() >= run.config.classes:
+        raise InputError(
+            f"{args.data}: has label {labels.max()}, but {args.run_folder} knows classes 0 to "
+            f"{run.config.classes - 1}; score it on the task it was trained for"
+        )
+    logits, truncated = classify(run, texts)
+    score = accuracy(logits, labels)
+    print(f"accuracy {score:.4f} on {len(texts)} sentences ({name}), {truncated} cut short")
+    if args.json:
+        print(json.dumps({"accuracy": score, "n": len(texts), "truncated": truncated}))
+
+
+def run_predict(args):
+    """Print the class of each sentence."""
+    import numpy as np
+
+    from ..layers.losses import log_softmax
+    from ..training.checkpoint import load_run
+
+    run = load_run(args.run_folder)
+    sentences = args.sentences or [line.rstrip("\n") for line in sys.stdin]
+    if not sentences:
+        raise InputError("no sentence: give one in quotes, or lines on standard input")
+    logits, truncated = classify(run, sentences)
+    probabilities = np.exp(log_softmax(logits))
+    classes = logits.argmax(axis=-1)
+    for sentence, label, row in zip(sentences, classes, probabilities, strict=True):
+        print(f"{label}  {row[label]:.3f}  {sentence}")
+    if truncated:
+        print(f"{truncated} cut to {run.config.max_tokens} tokens", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"labels": classes.tolist(), "probabilities": probabilities.tolist()}))

@@ -1,0 +1,168 @@
+"""The training loop of both stages: which one it is, the loss weights decide.
+
+Letters: N packed tokens, V vocabulary, S sentences.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from ..analysis.firing import mean_firing_rate
+from ..data.batches import batch_indices, gather_sentences, make_batch
+from ..errors import InputError
+from ..models.spikebert import spikebert_backward, spikebert_forward
+from .distill import (
+    LossWeights,
+    Targets,
+    add_row_gradients,
+    distillation_backward,
+    distillation_forward,
+)
+from .inference import accuracy, predict_logits
+from .optim import adamw_init, adamw_step, clip_gradients
+from .schedule import warmup_cosine
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a stage is trained; the four w_* are the weights of `distill.py`.
+
+    embedding: what the word embeddings start from, "teacher" or "random".
+    Raises ValueError where no loss reaches the network.
+    """
+
+    epochs: int = 4
+    batch_tokens: int = 768
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    w_ce: float = 0.1
+    w_kl: float = 1.0
+    w_feat: float = 0.1
+    w_emb: float = 0.1
+    temperature: float = 2.0
+    embedding: str = "teacher"
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.embedding not in ("teacher", "random"):
+            raise ValueError(f'embedding = "{self.embedding}": choose "teacher" or "random"')
+        if not (self.w_ce or self.w_kl or self.w_feat):
+            raise ValueError("w_ce, w_kl and w_feat are all 0: nothing would be learnt")
+
+    @property
+    def loss_weights(self):
+        return LossWeights(self.w_ce, self.w_kl, self.w_feat, self.w_emb, self.temperature)
+
+
+def batch_targets(corpus, index, weights, word_rows, dtype):
+    """The Targets of the sentences `index`, cast to the student's dtype."""
+
+    def rows(values):
+        return values[index].astype(dtype)
+
+    hidden = None
+    if weights.feat:
+        hidden = {
+            block: gather_sentences(values, corpus.offsets, index).astype(dtype)
+            for block, values in corpus.hidden.items()
+        }
+    return Targets(
+        corpus.labels[index] if weights.ce else None,
+        rows(corpus.logits) if weights.kl else None,
+        hidden,
+        word_rows if weights.emb else None,
+    )
+
+
+def training_step(params, config, batch, targets, weights, *, rng, backend="numba"):
+    """Forward, loss and backward of one batch.
+
+    Returns the loss, its parts, the dict of gradients, the output and the forward pass' cache.
+    """
+    output, cache = spikebert_forward(
+        batch.ids, batch.offsets, params, config, backend=backend, rng=rng, taps=bool(weights.feat)
+    )
+    embedding = params["embedding.weight"]
+    loss, parts, loss_cache = distillation_forward(output, batch.ids, embedding, targets, weights)
+    dlogits, dtaps, dembedding = distillation_backward(loss_cache)
+    grads = spikebert_backward(dlogits, dtaps, cache)
+    if dembedding is not None:
+        grads["embedding.weight"] = add_row_gradients(grads["embedding.weight"], dembedding)
+    return loss, parts, grads, output, cache
+
+
+class Averages:
+    """Running means of one epoch, weighted by sentences."""
+
+    def __init__(self):
+        self.sums, self.sentences = {}, 0
+
+    def add(self, values, sentences):
+        self.sentences += sentences
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value) * sentences
+
+    def means(self):
+        return {name: total / self.sentences for name, total in self.sums.items()}
+
+
+def train(
+    params, config, settings, corpus, *, dev=None, word_rows=None, log, backend="numba", quiet=False
+):
+    """Train in place for settings.epochs.
+
+    params: changed in place. corpus, dev: Corpus; with dev, the epoch of the best dev accuracy is
+    kept, else the last. word_rows: (V, D_emb), needed where w_emb > 0. log: called with a dict
+    after each epoch. quiet: no progress bar.
+    Returns the kept parameters. Raises InputError if the loss overflows.
+    """
+    from tqdm import tqdm
+
+    rng = np.random.default_rng(settings.seed)
+    state, weights = adamw_init(params), settings.loss_weights
+    dtype = params["embedding.weight"].dtype
+    best, best_accuracy, step = params, -1.0, 0
+    epochs = [
+        batch_indices(corpus.offsets, max_tokens=settings.batch_tokens, rng=rng)
+        for _ in range(settings.epochs)
+    ]
+    total_steps = sum(len(batches) for batches in epochs)
+    for epoch, batches in enumerate(epochs, start=1):
+        started, averages = perf_counter(), Averages()
+        bar = tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", disable=quiet, leave=False)
+        for index in bar:
+            batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
+            targets = batch_targets(corpus, index, weights, word_rows, dtype)
+            loss, parts, grads, output, cache = training_step(
+                params, config, batch, targets, weights, rng=rng, backend=backend
+            )
+            if not np.isfinite(loss):
+                raise InputError(
+                    f"the loss is {loss} at step {step + 1}: lower --learning-rate "
+                    f"(now {settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
+                )
+            clip_gradients(grads, settings.clip_norm)
+            rate = warmup_cosine(
+                step, total_steps, peak=settings.learning_rate, warmup=settings.warmup
+            )
+            state = adamw_step(
+                params, grads, state, learning_rate=rate, weight_decay=settings.weight_decay
+            )
+            step += 1
+            values = {"loss": loss, **parts, "firing_rate": mean_firing_rate(cache)}
+            if batch.labels is not None:
+                values["train_accuracy"] = accuracy(output.logits, batch.labels)
+            averages.add(values, len(index))
+            bar.set_postfix({name: f"{mean:.3g}" for name, mean in averages.means().items()})
+        record = {"epoch": epoch, "step": step, **averages.means()}
+        if dev is not None:
+            logits = predict_logits(params, config, dev.ids, dev.offsets, backend=backend)
+            record["dev_accuracy"] = accuracy(logits, dev.labels)
+            if record["dev_accuracy"] > best_accuracy:
+                best_accuracy = record["dev_accuracy"]
+                best = {key: value.copy() for key, value in params.items()}
+        log(record | {"seconds": perf_counter() - started})
+    return best

@@ -1,0 +1,58 @@
+"""report.md: a run for a reader."""
+
+from .checkpoint import write_atomically
+
+_COLUMNS = {
+    "epoch": "{:d}",
+    "loss": "{:.4f}",
+    "ce": "{:.4f}",
+    "kl": "{:.4f}",
+    "feat": "{:.4f}",
+    "emb": "{:.4f}",
+    "train_accuracy": "{:.3f}",
+    "dev_accuracy": "{:.3f}",
+    "firing_rate": "{:.3f}",
+    "seconds": "{:.0f}",
+}
+
+
+def markdown_table(records):
+    """One row a record, with those of the known columns that occur."""
+    columns = [name for name in _COLUMNS if name in records[0]]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for record in records:
+        cells = [_COLUMNS[name].format(record[name]) for name in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_report(out, stage, config, settings, tables, records):
+    """Write report.md into the run folder `out`."""
+    title = {"pretrain": "Stage 1: general distillation", "finetune": "Stage 2: the task"}[stage]
+    lines = [f"# {title}", ""]
+    lines.append(
+        f"{config.blocks} blocks, width {config.width}, {config.steps} spike steps, "
+        f"seed {settings.seed}. Everything else stands in config.toml."
+    )
+    for name, value in tables.get("data", {}).items():
+        lines.append(f"- {name}: {value}")
+    lines += ["", markdown_table(records) if records else "No epoch was trained.", ""]
+    scored = [record for record in records if "dev_accuracy" in record]
+    if scored:
+        best = max(scored, key=lambda record: record["dev_accuracy"])
+        lines += [
+            f"Kept: epoch {best['epoch']}, dev accuracy {best['dev_accuracy']:.4f}, the best of "
+            f"{len(scored)}. It was selected on dev, so dev flatters it.",
+            "",
+        ]
+    if stage == "pretrain":
+        lines += [f"Next: `spikebert finetune --init {out} --out RUN`", ""]
+    else:
+        lines += [
+            "```",
+            f"spikebert evaluate {out} --data FILE --json",
+            f'spikebert predict {out} "a sentence of your own"',
+            "```",
+            "",
+        ]
+    write_atomically(out / "report.md", lambda path: path.write_text("\n".join(lines), "utf-8"))
