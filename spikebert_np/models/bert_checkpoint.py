@@ -1,0 +1,163 @@
+"""Read a Hugging Face BERT directory: config.json and model.safetensors.
+
+Letters: V vocabulary, D width, F MLP width, C classes.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .bert import BertConfig
+
+# What bert_forward computes: (default, the one value that it does). Another value needs other code.
+_REQUIRED = {
+    "model_type": (None, "bert"),
+    "hidden_act": ("gelu", "gelu"),
+    "position_embedding_type": ("absolute", "absolute"),
+    "is_decoder": (False, False),
+}
+
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+    "token_types": "type_vocab_size",
+}
+
+
+def load_bert(directory, dtype=np.float32):
+    """(config, params) of the BERT in a Hugging Face directory.
+
+    Names with or without the prefix `bert.` are understood, and layer norms under their old names
+    gamma and beta. Linear weights are turned to (D_in, D_out). Tensors that the encoder, pooler and
+    classifier do not need are not read. A classifier without a pooler (one for tokens) is left out.
+
+    Raises InputError, naming the file, where a file or tensor is missing, has another shape than
+    config.json says, or belongs to a model that bert_forward is not.
+    """
+    import safetensors
+
+    config = read_config(Path(directory) / "config.json")
+    path = Path(directory) / "model.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; a teacher's weights must be in safetensors format (a "
+            "pytorch_model.bin is converted by loading and saving it once with transformers)"
+        )
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return _read_tensors(file, path, config, dtype)
+    except safetensors.SafetensorError as error:
+        raise InputError(
+            f"{path}: not a whole safetensors file ({error}); fetch it again"
+        ) from error
+
+
+def read_config(path):
+    """The BertConfig of a Hugging Face config.json; `classes` is left at 0: the weights decide."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; a teacher is a directory with config.json, model.safetensors "
+            "and tokenizer.json or vocab.txt (`spikebert teacher get minilm` fetches one)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error}); fetch it again") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: not a JSON object; fetch it again")
+    for key, (default, required) in _REQUIRED.items():
+        if (value := raw.get(key, default)) != required:
+            raise InputError(
+                f"{path}: {key} is {value!r}, but only {required!r} is supported; choose another "
+                "teacher, such as minilm or hub:google-bert/bert-base-uncased@main"
+            )
+    for key in _SIZES.values():
+        if type(raw.get(key)) is not int or raw[key] < 1:
+            raise InputError(f"{path}: {key} must be a positive integer, not {raw.get(key)!r}")
+    config = BertConfig(
+        norm_eps=float(raw.get("layer_norm_eps", 1e-12)),
+        **{own: raw[key] for own, key in _SIZES.items()},
+    )
+    if config.width % config.heads:
+        raise InputError(
+            f"{path}: hidden_size {config.width} is no multiple of "
+            f"num_attention_heads {config.heads}"
+        )
+    return config
+
+
+def tensor_names(config):
+    """{own key: (Hugging Face's name without `bert.`, own shape)} of the encoder without its head.
+
+    Every own key that ends in `.weight` is a linear layer's, and transposed in the file.
+    """
+    d, f = config.width, config.mlp_width
+    names = {
+        "embeddings.word": ("embeddings.word_embeddings.weight", (config.vocab_size, d)),
+        "embeddings.position": ("embeddings.position_embeddings.weight", (config.max_positions, d)),
+        "embeddings.type": ("embeddings.token_type_embeddings.weight", (config.token_types, d)),
+    }
+
+    def linear(own, theirs, d_in, d_out):
+        names[f"{own}.weight"] = (f"{theirs}.weight", (d_in, d_out))
+        names[f"{own}.bias"] = (f"{theirs}.bias", (d_out,))
+
+    def norm(own, theirs):
+        names[f"{own}.gain"] = (f"{theirs}.LayerNorm.weight", (d,))
+        names[f"{own}.bias"] = (f"{theirs}.LayerNorm.bias", (d,))
+
+    norm("embeddings.norm", "embeddings")
+    for i in range(config.depth):
+        own, theirs = f"blocks.{i}", f"encoder.layer.{i}"
+        linear(f"{own}.attention.q", f"{theirs}.attention.self.query", d, d)
+        linear(f"{own}.attention.k", f"{theirs}.attention.self.key", d, d)
+        linear(f"{own}.attention.v", f"{theirs}.attention.self.value", d, d)
+        linear(f"{own}.attention.output", f"{theirs}.attention.output.dense", d, d)
+        norm(f"{own}.attention.norm", f"{theirs}.attention.output")
+        linear(f"{own}.feed_forward.up", f"{theirs}.intermediate.dense", d, f)
+        linear(f"{own}.feed_forward.down", f"{theirs}.output.dense", f, d)
+        norm(f"{own}.feed_forward.norm", f"{theirs}.output")
+    return names
+
+
+def _read_tensors(file, path, config, dtype):
+    """(config with its classes, params) from an open safetensors file."""
+    stored = set(file.keys())
+    prefix = "bert." if "bert.embeddings.word_embeddings.weight" in stored else ""
+    names = {key: (prefix + name, shape) for key, (name, shape) in tensor_names(config).items()}
+    d, classes = config.width, 0
+    if f"{prefix}pooler.dense.weight" in stored:
+        names["pooler.weight"] = (f"{prefix}pooler.dense.weight", (d, d))
+        names["pooler.bias"] = (f"{prefix}pooler.dense.bias", (d,))
+        if "classifier.weight" in stored:
+            classes = file.get_slice("classifier.weight").get_shape()[0]
+            names["classifier.weight"] = ("classifier.weight", (d, classes))
+            names["classifier.bias"] = ("classifier.bias", (classes,))
+    params = {}
+    for key, (name, shape) in names.items():
+        transposed = key.endswith(".weight")
+        if name not in stored:
+            name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+            name = name.replace("LayerNorm.bias", "LayerNorm.beta")
+        if name not in stored:
+            raise InputError(
+                f"{path}: the tensor {name} is missing; config.json beside it belongs to another "
+                "model, or the file is not a BERT"
+            )
+        tensor = file.get_slice(name)
+        expected = list(shape[::-1] if transposed else shape)
+        if tensor.get_shape() != expected or tensor.get_dtype() not in ("F16", "F32", "F64"):
+            raise InputError(
+                f"{path}: the tensor {name} is {tensor.get_dtype()} {tensor.get_shape()}, where "
+                f"F16, F32 or F64 {expected} is needed to fit config.json; take both files from "
+                "the same model"
+            )
+        value = file.get_tensor(name)
+        params[key] = np.ascontiguousarray(value.T if transposed else value, dtype=dtype)
+    return BertConfig(**{**config.__dict__, "classes": classes}), params

@@ -1,0 +1,186 @@
+"""The house: which file may import which, what an import may load, and that no backward pass goes
+without its finite-difference test. Read from the source by `ast`, so imports inside functions (the
+lazy ones of the Numba twins) count too."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spikebert_np
+
+PACKAGE = Path(spikebert_np.__file__).parent
+TESTS = Path(__file__).parent
+
+# From the ground up: a folder imports from those before it and from itself.
+FLOORS = ["layers", "blocks", "models", "analysis", "training", "commands"]
+# Beside the floors: what a wing may import, and who may import it.
+WINGS = {
+    "data": (set(), {"analysis", "training", "commands"}),
+    "checking": ({"layers", "blocks", "models"}, set()),
+}
+# Within a folder a file imports only from files to its left. A new file is given its place here.
+ORDER = {
+    "layers": "parameters initializers surrogate_numba surrogate linear layernorm lif_numba lif "
+    "embedding_numba embedding dropout activations_numba activations softmax conv1d pooling losses",
+    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear ssa_numba ssa mlp "
+    "encoder_block classifier_head distillation_tap self_attention feed_forward",
+    "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
+    "analysis": "firing energy plots",
+    "training": "optim schedule checkpoint distill inference loop linear_head frozen_teacher "
+    "report stages",
+    "commands": "options data teacher_cache teacher train use demo",
+    "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
+    "teacher_cache teacher_cache_writer shipped toy_reviews",
+    "checking": "gradcheck mutants exercises",
+}
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def module_name(path):
+    """PACKAGE/layers/lif.py -> ("layers", "lif"); PACKAGE/cli.py -> ("cli",)."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imported_names(path, root="spikebert_np"):
+    """What a file imports from the package: tuples such as ("layers", "lif", "LIFNeuron")."""
+    folder = path.relative_to(PACKAGE).parent.parts if path.is_relative_to(PACKAGE) else ()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            module = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                module = folder[: len(folder) - node.level + 1] + module
+            elif module[0] == root:
+                module = module[1:]
+            else:
+                continue
+            for alias in node.names:
+                yield (*module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                first, *rest = alias.name.split(".")
+                if first == root:
+                    yield tuple(rest)
+
+
+def imported_modules(path):
+    """The same, each cut to the module it stands in; a name that no file provides is kept whole."""
+    modules = {module_name(file) for file in FILES}
+    for name in imported_names(path):
+        yield name if name in modules or name[:-1] not in modules else name[:-1]
+
+
+def is_allowed(importer, imported):
+    """Whether the module `importer` may import the module `imported`, both tuples."""
+    if not imported or imported == ("errors",):
+        return True  # the version, and the one exception of the user's mistakes
+    if importer in (("cli",), ("__main__",)):
+        return imported[0] in ("cli", "commands")
+    here, there = importer[0], imported[0]
+    if here == there:
+        order = ORDER[here].split()
+        if len(imported) < 2 or len(importer) < 2:
+            return False
+        return order.index(imported[1]) < order.index(importer[1])
+    if there in WINGS:
+        return here in WINGS[there][1]
+    if here in WINGS:
+        return there in WINGS[here][0]
+    return {here, there} <= set(FLOORS) and FLOORS.index(there) < FLOORS.index(here)
+
+
+def test_every_file_has_its_place():
+    for path in FILES:
+        folder, *name = module_name(path) or ("",)
+        if name:
+            assert name[0] in ORDER[folder].split(), f"{folder}/{name[0]}.py: add it to ORDER"
+
+
+def test_every_import_of_the_package_exists():
+    modules = {module_name(file) for file in FILES}
+    for path in FILES:
+        missing = [name for name in imported_modules(path) if name not in modules]
+        assert not missing, f"{path.name} imports {missing}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_from_below_and_from_its_left(path):
+    importer = module_name(path)
+    for imported in imported_modules(path):
+        assert is_allowed(importer, imported), f"imports {'.'.join(imported)}"
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("layers.lif", "blocks.ssa"),  # upstairs
+        ("layers.linear", "layers.lif"),  # to its right
+        ("blocks.ssa", "blocks.ssa"),
+        ("models.spikebert", "data.batches"),
+        ("models.spikebert", "training.distill"),
+        ("data.corpus", "models.spikebert"),
+        ("data.corpus", "layers.embedding"),
+        ("training.loop", "commands.demo"),
+        ("training.loop", "checking.gradcheck"),
+        ("training.loop", "cli"),
+    ],
+)
+def test_the_rule_itself_forbids(importer, imported):
+    assert not is_allowed(tuple(importer.split(".")), tuple(imported.split(".")))
+
+
+IMPORT_ALL = """
+import importlib, sys
+for name in sys.argv[1].split():
+    importlib.import_module(name)
+print(*sorted({module.partition(".")[0] for module in sys.modules}))
+"""
+
+
+def loaded_by(modules):
+    """The top-level packages in memory after a fresh Python imported these modules."""
+    run = [sys.executable, "-c", IMPORT_ALL, " ".join(modules)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_loads_nothing_heavy():
+    modules = [
+        ".".join(("spikebert_np", *module_name(path)))
+        for path in FILES
+        if not path.stem.endswith("_numba") and path.stem != "__main__"
+    ]
+    heavy = {"numba", "matplotlib", "tokenizers", "torch", "transformers"}
+    assert not heavy & loaded_by(modules)
+    # What `spikebert --help` waits for.
+    assert not (heavy | {"safetensors", "tqdm"}) & loaded_by(["spikebert_np.cli"])
+
+
+def test_every_backward_pass_has_a_finite_difference_test():
+    tested = set()
+    for path in TESTS.glob("test_*.py"):
+        names = set(imported_names(path))
+        # Files that difference: by gradcheck, or by conftest's helpers, which do.
+        source = path.read_text(encoding="utf-8")
+        if (
+            any(name[:2] == ("checking", "gradcheck") for name in names)
+            or "assert_gradients" in source
+        ):
+            tested |= names
+    for path in FILES:
+        # A Numba twin is reached, and tested, through `backend="numba"`.
+        if module_name(path)[:1] in (
+            ("layers",),
+            ("blocks",),
+            ("models",),
+        ) and not path.stem.endswith("_numba"):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef) and node.name.endswith("_backward"):
+                    name = (*module_name(path), node.name)
+                    assert name in tested or node.name.startswith("_"), (
+                        f"{'.'.join(name)} is untested"
+                    )
