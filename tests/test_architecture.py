@@ -33,7 +33,7 @@ ORDER = {
     "report stages",
     "commands": "options data teacher_cache teacher train use demo",
     "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
-    "teacher_cache teacher_cache_writer shipped toy_reviews",
+    "teacher_cache teacher_cache_writer toy_reviews shipped",
     "checking": "gradcheck mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import BertWordPieceTokenizer
 
 from spikebert_np.data.batches import batch_indices, make_batch
-from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
+from spikebert_np.data.tokenizer import encode_texts, load_tokenizer, reduce_vocabulary
 from spikebert_np.errors import InputError
 
 VOCABULARY = [
@@ -89,3 +89,20 @@ def test_directories_without_a_tokenizer(directory, tmp_path_factory):
     (directory / "tokenizer.json").write_text('{"version": ')
     with pytest.raises(InputError, match="cannot be read"):
         load_tokenizer(directory)
+
+
+def test_a_reduced_vocabulary_cuts_the_same_pieces(directory):
+    tokenizer = load_tokenizer(directory)
+    texts = ["warm films", "a warm film"]
+    ids = encode_texts(tokenizer, texts).ids
+    reduced, kept = reduce_vocabulary(tokenizer, ids)
+    again = encode_texts(load_tokenizer_text(reduced.to_str(), directory), texts).ids
+    np.testing.assert_array_equal(kept[again], ids)
+    assert reduced.get_vocab_size() == len(kept) == 5 + 4  # special tokens; a, warm, film, ##s
+    assert reduced.encode("dull").tokens == ["[CLS]", "[UNK]", "[SEP]"]
+
+
+def load_tokenizer_text(text, directory):
+    """As a cache's reader will: from the file."""
+    (directory / "reduced.json").write_text(text, encoding="utf-8")
+    return load_tokenizer(directory / "reduced.json")

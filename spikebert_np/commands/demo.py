@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 
-WIDTH, BLOCKS, HEADS = 128, 2, 4
-STAGE1 = {"epochs": 6, "learning_rate": 2e-3, "w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0}
-STAGE2 = {"epochs": 8, "learning_rate": 2e-3, "w_ce": 0.5, "w_kl": 0.5, "w_feat": 0.0}
+MODEL = {"width": 96, "blocks": 2, "heads": 4, "dropout": 0.0}
+BOTH = {"learning_rate": 3e-3, "batch_tokens": 384}
+STAGE1 = {**BOTH, "epochs": 8, "w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0}
+STAGE2 = {**BOTH, "epochs": 10, "w_ce": 0.5, "w_kl": 0.5, "w_feat": 0.0}
 DIRECT = {"w_ce": 1.0, "w_kl": 0.0, "w_emb": 0.0, "embedding": "random"}
 ROWS = {
     "majority": "majority class",
@@ -70,7 +71,7 @@ def run_demo(args):
     print(
         f"\nTook {seconds:.0f} s. Saved in {out}: a folder for each student (report.md, "
         f"model.safetensors), and sentence.png.\n\nNext:\n"
-        f'  spikebert predict {run} "the story is dull but touching"\n'
+        f'  spikebert predict {run} "the story is dull, but the music is not"\n'
         f"  spikebert finetune --init {run.parent / 'stage1'} --out runs/longer --epochs 20\n"
         f"  spikebert data get sst2     (then README: a real corpus)"
     )
@@ -89,14 +90,13 @@ def _free_folder(folder):
 
 def _compile(cache):
     """One step of a tiny student, so that compilation is not counted as training."""
+    from ..data.corpus import slice_corpus
     from ..training.loop import TrainingSettings, train
     from ..training.stages import new_student, split_corpus, student_config, teacher_word_rows
 
     print("Compiling the kernels (about half a minute, on the first run only) ...", flush=True)
     settings = TrainingSettings(epochs=1, w_feat=1.0)
-    config = student_config(cache, width=8, heads=2, blocks=BLOCKS)
-    from ..data.corpus import slice_corpus
-
+    config = student_config(cache, width=8, heads=2, blocks=2)
     corpus = slice_corpus(split_corpus(cache, "train"), 0, 4)
     rows = teacher_word_rows(cache)[0]
     params = new_student(cache, config, settings)
@@ -137,7 +137,7 @@ def _students(cache, out, seed):
 
     stage1 = TrainingSettings(**STAGE1, seed=seed)
     stage2 = TrainingSettings(**STAGE2, seed=seed)
-    config = student_config(cache, width=WIDTH, blocks=BLOCKS, heads=HEADS)
+    config = student_config(cache, **MODEL)
     blind = replace(config, attention=False)
     test = split_corpus(cache, "test")
 

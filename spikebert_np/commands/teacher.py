@@ -56,15 +56,19 @@ def _register_cache(actions):
         "logits and word embeddings into a new folder, all that a student needs. The logits are "
         "the teacher's own where it has a classifier; else, where the training texts have labels, "
         "those of a linear head fitted on its frozen features.",
-        epilog="example:\n"
-        "  spikebert teacher cache --teacher minilm --data data/sst2 --layers 3,6 --out sst2-cache",
+        epilog="example:\n  spikebert teacher cache --teacher minilm --data data/sst2 --layers 3,6 "
+        "--out teacher_cache/sst2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cache.add_argument(
         "--teacher", default="minilm", help="as in `spikebert teacher get` (default: minilm)"
     )
     cache.add_argument(
-        "--data", metavar="PATH", type=Path, required=True, help="as in `spikebert data check`"
+        "--data",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="as in `spikebert data check`; toy_reviews is the one that travels with the package",
     )
     cache.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
     cache.add_argument(
@@ -81,6 +85,12 @@ def _register_cache(actions):
         metavar="N",
         type=int,
         help="keep hidden states for the first N sentences only (default: all)",
+    )
+    cache.add_argument(
+        "--reduce-vocabulary",
+        action="store_true",
+        help="keep the tokenizer's pieces and word embeddings of this corpus only: a small cache, "
+        "whose students know no other word",
     )
     cache.set_defaults(run=run_cache)
 

@@ -15,9 +15,9 @@ from ..errors import InputError
 def run_cache(args):
     from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher
-    from ..data.readers import read_corpus
+    from ..data.shipped import open_corpus
     from ..data.teacher_cache_writer import refuse_existing, write_cache
-    from ..data.tokenizer import encode_texts
+    from ..data.tokenizer import encode_texts, reduce_vocabulary
     from ..training.frozen_teacher import linear_head_logits, read_corpus_with_teacher
 
     refuse_existing(args.out)
@@ -29,7 +29,7 @@ def run_cache(args):
             f"--max-tokens {args.max_tokens} is more than the {config.max_positions} positions of "
             f"the teacher in {folder}; give that or less"
         )
-    corpus = read_corpus(args.data)
+    corpus = open_corpus(args.data)
     labels, splits = _join_labels(corpus)
     classes = _count_classes(args.data, folder, config, labels, splits)
     texts = [text for split in corpus.values() for text in split.texts]
@@ -37,12 +37,15 @@ def run_cache(args):
     if not 1 <= hidden_sentences <= len(texts):
         raise InputError(f"--hidden-sentences must be from 1 to the corpus's {len(texts):,}")
     ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=args.max_tokens)
+    kept = np.arange(config.vocab_size)  # the teacher's id of each of the cache's ids
+    if args.reduce_vocabulary:
+        tokenizer, kept = reduce_vocabulary(tokenizer, ids)
     counts = ", ".join(f"{name} {last - first:,}" for name, (first, last) in splits.items())
     print(
         f"{len(texts):,} sentences ({counts}), {len(ids):,} tokens; "
         f"{truncated:,} sentences cut to {args.max_tokens} tokens"
     )
-    _check_space(args.out, offsets, config, layers, hidden_sentences, classes)
+    _check_space(args.out, offsets, config.width, layers, hidden_sentences, classes, len(kept))
 
     reading = read_corpus_with_teacher(ids, offsets, params, config, layers)
 
@@ -58,12 +61,12 @@ def run_cache(args):
 
     write_cache(
         args.out,
-        ids=ids,
+        ids=np.searchsorted(kept, ids),
         offsets=offsets,
         splits=splits,
         labels=labels,
         tokenizer=tokenizer.to_str(),
-        word_embeddings=params["embeddings.word"],
+        word_embeddings=params["embeddings.word"][kept],
         layers=layers,
         hidden_batches=reading.states,
         hidden_sentences=hidden_sentences,
@@ -73,6 +76,9 @@ def run_cache(args):
                 # A directory's name, not where it lies on this machine.
                 "name": folder.resolve().name if Path(args.teacher).is_dir() else args.teacher,
                 "sha256": file_digest(folder / "model.safetensors", "sha256"),
+                "blocks": config.depth,
+                "width": config.width,
+                "mlp_width": config.mlp_width,
             },
             "corpus_sha256": _corpus_digest(corpus),
             "max_tokens": args.max_tokens,
@@ -150,17 +156,17 @@ def _corpus_digest(corpus):
     return digest.hexdigest()
 
 
-def _check_space(directory, offsets, config, layers, hidden_sentences, classes):
+def _check_space(directory, offsets, width, layers, hidden_sentences, classes, vocab_size):
     """Say how much will be written, and refuse where it does not fit."""
     from ..data.teacher_cache_writer import cache_bytes
 
     size = cache_bytes(
         offsets,
-        config.width,
+        width,
         layers=len(layers),
         hidden_sentences=hidden_sentences,
         classes=classes,
-        vocab_size=config.vocab_size,
+        vocab_size=vocab_size,
     )
     print(
         f"to write: {size / 1e6:,.1f} MB, with the hidden states of {hidden_sentences:,} sentences "

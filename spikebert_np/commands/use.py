@@ -14,7 +14,7 @@ def register(commands):
         "evaluate",
         help="score a trained student on a labelled file",
         description="Score a run on a labelled file or folder, in any format that `spikebert data "
-        "check` reads. Of a folder with several splits, one is scored: --split.",
+        "check` reads, or on toy_reviews. Of several splits, one is scored: --split.",
         epilog="example:\n  spikebert evaluate runs/sst2 --data data/sst2/dev.tsv --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -29,7 +29,7 @@ def register(commands):
         help="label sentences",
         description="Label the sentences given as arguments, or each line of standard input. "
         "Prints the class, its probability and the sentence.",
-        epilog='examples:\n  spikebert predict runs/toy "the story is dull but touching"\n'
+        epilog='examples:\n  spikebert predict runs/toy "the story is dull, but the music is not"\n'
         "  spikebert predict runs/toy < sentences.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -52,12 +52,12 @@ def classify(run, texts):
 
 def run_evaluate(args):
     """Print the accuracy of a run on one split of a corpus."""
-    from ..data.readers import read_corpus
+    from ..data.shipped import open_corpus
     from ..training.checkpoint import load_run
     from ..training.inference import accuracy
 
     run = load_run(args.run_folder)
-    splits = read_corpus(args.data)
+    splits = open_corpus(args.data)
     name = args.split or ("dev" if len(splits) > 1 else next(iter(splits)))
     if name not in splits:
         raise InputError(f"{args.data}: has no {name} split, only {', '.join(splits)}")

@@ -1,12 +1,21 @@
-"""The teacher cache that travels in the package, and how a cache is named."""
+"""What travels in the package, `toy_reviews`, and how a corpus and a cache are named."""
 
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import InputError
+from .readers import read_corpus
 from .teacher_cache import load_cache
+from .toy_reviews import toy_reviews
 
 TOY = "toy_reviews"
+
+
+def open_corpus(name):
+    """The splits of the corpus at a path; `toy_reviews` names the grammar's where no such path is.
+
+    Raises InputError as `read_corpus` does.
+    """
+    return toy_reviews() if str(name) == TOY and not Path(name).exists() else read_corpus(name)
 
 
 def open_cache(name):
@@ -16,11 +25,9 @@ def open_cache(name):
     """
     directory = Path(name)
     if str(name) == TOY and not directory.is_dir():
-        try:
-            directory = Path(str(files("spikebert_np.teacher_cache.toy_reviews")))
-        except ModuleNotFoundError:
-            raise InputError(
-                "toy_reviews: the shipped cache is not installed; run `pip install .` in the "
-                "project's folder"
-            ) from None
+        package = Path(str(files("spikebert_np")))
+        # Installed, it lies in the package; in a checkout (and for pip install -e) beside it.
+        directory = package / "teacher_cache" / TOY
+        if not directory.is_dir():
+            directory = package.parent / "teacher_cache" / TOY
     return load_cache(directory)

@@ -68,6 +68,31 @@ def _wordpiece_settings(directory):
     }
 
 
+def reduce_vocabulary(tokenizer, ids):
+    """A BERT tokenizer that knows the special tokens and the pieces in `ids` (N,) alone.
+
+    Texts whose ids are `ids` are cut into the same pieces by both: WordPiece takes the longest
+    piece that it knows, and the longest of all is still there. Any other word is [UNK].
+    Returns the tokenizer and the old ids (V',) of its pieces: new id i was old id kept[i].
+    """
+    from tokenizers import Tokenizer, processors
+
+    spec = json.loads(tokenizer.to_str())
+    special = [token["id"] for token in spec["added_tokens"]]
+    kept = np.union1d(ids, special)  # (V',)
+    new_id = {old: new for new, old in enumerate(kept.tolist())}
+    vocabulary = spec["model"]["vocab"]
+    spec["model"]["vocab"] = {
+        piece: new_id[old] for piece, old in vocabulary.items() if old in new_id
+    }
+    for token in spec["added_tokens"]:
+        token["id"] = new_id[token["id"]]
+    reduced = Tokenizer.from_str(json.dumps(spec | {"post_processor": None}))
+    ends = [(token, reduced.token_to_id(token)) for token in ("[SEP]", "[CLS]")]
+    reduced.post_processor = processors.BertProcessing(*ends)
+    return reduced, kept
+
+
 def encode_texts(tokenizer, texts, *, max_tokens=128):
     """Encode B texts as packed tokens.
 

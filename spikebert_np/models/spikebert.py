@@ -101,9 +101,8 @@ def init_spikebert(config, rng):
         params |= with_prefix(projection, "embedding.projection.")
         params |= with_prefix(init_layernorm(width), "embedding.norm.")
     if config.positions:
-        # A tenth of the current's own spread: order shades a word, and does not drown it.
-        positions = init_embedding(rng, config.max_tokens, width) * np.float32(0.1)
-        params["embedding.positions"] = positions
+        # Of the current's own spread: what a neuron sees is as much the place as the word.
+        params["embedding.positions"] = init_embedding(rng, config.max_tokens, width)
     for i in range(config.blocks):
         block = init_encoder_block(rng, width, config.mlp_width, attention=config.attention)
         params |= with_prefix(block, f"blocks.{i}.")

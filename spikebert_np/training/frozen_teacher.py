@@ -12,6 +12,7 @@ import numpy as np
 from ..data.batches import batch_indices, make_batch
 from ..layers.pooling import mean_pool_forward
 from ..models.bert import bert_forward
+from .linear_head import DEFAULT_PENALTY, choose_penalty, fit_linear_head
 
 # Enough rows to keep the matrix products busy, few enough for the (n, F) arrays of BERT-base.
 BATCH_TOKENS = 4096
@@ -66,21 +67,17 @@ def linear_head_logits(features, labels, classes, splits, *, seed=0):
     split is cut into FOLDS parts, and each part's logits come from the head fitted on the others.
     All other splits' come from one head fitted on the whole of train.
     """
-    from .linear_head import fit_linear_head
-
-    train = slice(*splits["train"])
-    dev = slice(*splits.get("dev", (0, 0)))
-    chosen_on = {}
+    train, dev = slice(*splits["train"]), slice(*splits.get("dev", (0, 0)))
+    x, y = features[train], labels[train]
+    penalty = DEFAULT_PENALTY
     if (labels[dev] >= 0).any():
-        chosen_on = {"dev_features": features[dev], "dev_labels": labels[dev]}
-    weight, bias = fit_linear_head(features[train], labels[train], classes, **chosen_on)
+        penalty = choose_penalty(x, y, classes, features[dev], labels[dev])
+    weight, bias = fit_linear_head(x, y, classes, penalty=penalty)
     logits = features @ weight + bias  # (B, C)
     train_logits = logits[train]  # a view
-    fold = np.random.default_rng(seed).permutation(len(train_logits)) % FOLDS
+    fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
     for held_out in np.unique(fold):
         kept, held = fold != held_out, fold == held_out
-        weight, bias = fit_linear_head(
-            features[train][kept], labels[train][kept], classes, **chosen_on
-        )
-        train_logits[held] = features[train][held] @ weight + bias
+        weight, bias = fit_linear_head(x[kept], y[kept], classes, penalty=penalty)
+        train_logits[held] = x[held] @ weight + bias
     return logits

@@ -7,41 +7,44 @@ import numpy as np
 
 from ..layers.losses import cross_entropy_backward, cross_entropy_forward
 
-# Strengths of the L2 penalty that are tried where there is a dev set, strong to weak.
+# Strengths of the L2 penalty that `choose_penalty` tries, strong to weak.
 PENALTIES = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001)
 DEFAULT_PENALTY = 0.03
 STEPS = 300
 
 
-def fit_linear_head(features, labels, classes, *, dev_features=None, dev_labels=None):
+def choose_penalty(features, labels, classes, dev_features, dev_labels):
+    """The penalty of the best dev accuracy; of two as good, the stronger."""
+
+    def dev_accuracy(penalty):
+        weight, bias = fit_linear_head(features, labels, classes, penalty=penalty)
+        return ((dev_features @ weight + bias).argmax(axis=1) == dev_labels).mean()
+
+    return max(PENALTIES, key=dev_accuracy)
+
+
+def fit_linear_head(features, labels, classes, *, penalty=DEFAULT_PENALTY):
     """weight (D, C) and bias (C,) that minimise cross-entropy + penalty/2 |weight|².
 
-    features: (S, D), labels: (S,) integers in [0, C). The penalty is on the standardised features;
-    the standardisation is folded into what is returned. With a dev set, the penalty of the best
-    dev accuracy is taken, the stronger one of two as good.
+    features: (S, D), labels: (S,) integers in [0, C). The penalty is on the weight of the
+    standardised features; the standardisation is folded into what is returned.
     """
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6  # (D,)
-    x = ((features - mean) / spread).astype(np.float64)  # (S, D)
+    x = ((features - mean) / spread).astype(np.float32)  # (S, D)
     # The largest curvature of the loss is below half the largest eigenvalue of xᵀx / S.
     curvature = 0.5 * np.linalg.eigvalsh(x.T @ x / len(x))[-1]
-    fits, scores = [], []
-    for penalty in PENALTIES if dev_features is not None else (DEFAULT_PENALTY,):
-        weight, bias = _minimise(x, labels, classes, penalty, 1 / (curvature + 0.5 + penalty))
-        weight = weight / spread[:, None]  # (D, C)
-        bias = bias - mean @ weight  # (C,)
-        fits.append((weight, bias))
-        if dev_features is not None:
-            predicted = (dev_features @ weight + bias).argmax(axis=1)
-            scores.append((predicted == dev_labels).mean())
-    return fits[int(np.argmax(scores))] if scores else fits[0]
+    weight, bias = _minimise(x, labels, classes, penalty, 1 / (curvature + 0.5 + penalty))
+    weight = weight / spread[:, None]  # (D, C)
+    return weight, bias - mean @ weight
 
 
 def _minimise(x, labels, classes, penalty, rate):
     """Nesterov's accelerated gradient with momentum for strong convexity: no line search."""
-    weight, bias = np.zeros((x.shape[1], classes)), np.zeros(classes)
+    weight, bias = np.zeros((x.shape[1], classes), x.dtype), np.zeros(classes, x.dtype)
     old_weight, old_bias = weight, bias
     ratio = np.sqrt(rate * penalty)
-    momentum = (1 - ratio) / (1 + ratio)
+    momentum = float((1 - ratio) / (1 + ratio))
+    rate = float(rate)
     for _ in range(STEPS):
         ahead_weight = weight + momentum * (weight - old_weight)
         ahead_bias = bias + momentum * (bias - old_bias)
