@@ -67,7 +67,8 @@ def run_demo(args):
             scores.setdefault(name, []).append(score)
     seconds = perf_counter() - started
     run = out / f"seed{args.seed}" / "distilled"
-    rates = _print_findings(cache, scores, run, out / "sentence.png", splits["test"].texts[0])
+    example = next(text for text in splits["test"].texts if "but" in text)
+    rate = _print_findings(cache, scores, run, out / "sentence.png", example)
     print(
         f"\nTook {seconds:.0f} s. Saved in {out}: a folder for each student (report.md, "
         f"model.safetensors), and sentence.png.\n\nNext:\n"
@@ -77,7 +78,7 @@ def run_demo(args):
     )
     if args.json:
         means = {name: sum(values) / len(values) for name, values in scores.items()}
-        print(json.dumps(means | {"firing_rate": rates, "seconds": seconds}))
+        print(json.dumps(means | {"firing_rate": rate, "seconds": seconds}))
 
 
 def _free_folder(folder):
