@@ -24,6 +24,7 @@ MODEL_HELP = {
     "encoder": '"lif": current into a neuron; "heaviside": the published model\'s sign',
     "projection": "linear layer and layer norm between the embedding and the encoder",
     "positions": "learned positions; without them word order has no effect at all",
+    "position_std": "spread of the positions at the start; the words' is 1",
     "attention": "spiking self-attention; without it words meet only in the final mean",
     "dropout": "dropout on the encoder's current and on the pooled sentence",
 }

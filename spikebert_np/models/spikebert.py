@@ -43,6 +43,8 @@ class SpikeBertConfig:
 
     teacher_width: width of the distillation taps; 0 for a student without taps.
     projection: linear D_emb -> D and layer norm after the embedding.
+    position_std: the positions' spread at the start, beside a current of spread 1: the larger, the
+    sooner order is learnt, and the more noise the places that are rare in training bring.
     encoder: "lif" or "heaviside" (see `blocks/spike_encoding.py`).
     attention: False drops every block's attention (an ablation).
     dropout: rate on the encoder's current and on the pooled sentence, in training only.
@@ -63,6 +65,7 @@ class SpikeBertConfig:
     encoder: str = "lif"
     projection: bool = True
     positions: bool = True
+    position_std: float = 0.1
     attention: bool = True
     scale: float = 0.125
     dropout: float = 0.1
@@ -101,8 +104,8 @@ def init_spikebert(config, rng):
         params |= with_prefix(projection, "embedding.projection.")
         params |= with_prefix(init_layernorm(width), "embedding.norm.")
     if config.positions:
-        # Of the current's own spread: what a neuron sees is as much the place as the word.
-        params["embedding.positions"] = init_embedding(rng, config.max_tokens, width)
+        positions = init_embedding(rng, config.max_tokens, width)
+        params["embedding.positions"] = positions * np.float32(config.position_std)
     for i in range(config.blocks):
         block = init_encoder_block(rng, width, config.mlp_width, attention=config.attention)
         params |= with_prefix(block, f"blocks.{i}.")
