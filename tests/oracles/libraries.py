@@ -107,7 +107,7 @@ def run_spytorch(constants, x, ds):
     return _run(steps, x, ds)
 
 
-# The surrogates in the page's table: library, name -> the library's spike function of u = H - v_th.
+# The surrogates of tutorials/conventions.md: (library, call) -> its spike function of u = H - v_th.
 SPIKE_FUNCTIONS = {
     ("SpikingJelly", "ATan(2)"): spikingjelly_surrogate.ATan(2.0),
     ("SpikingJelly", "Sigmoid(4)"): spikingjelly_surrogate.Sigmoid(4.0),
@@ -116,22 +116,24 @@ SPIKE_FUNCTIONS = {
     ("SpikingJelly", "PiecewiseQuadratic(1)"): spikingjelly_surrogate.PiecewiseQuadratic(1.0),
     ("SpikingJelly", "Rect(1)"): spikingjelly_surrogate.Rect(1.0),
     ("snnTorch", "atan(2)"): snntorch_surrogate.atan(2.0),
-    ("snnTorch", "sigmoid(25)"): snntorch_surrogate.sigmoid(25),
     ("snnTorch", "fast_sigmoid(25)"): snntorch_surrogate.fast_sigmoid(25),
-    ("snnTorch", "triangular(1)"): snntorch_surrogate.triangular(1),
-    ("snnTorch", "SFS(25, 1)"): snntorch_surrogate.SFS(25, 1),
-    ("snnTorch", "spike_rate_escape(1, 25)"): snntorch_surrogate.spike_rate_escape(1, 25),
-    ("snnTorch", "LSO(0.1)"): snntorch_surrogate.LSO(0.1),
-    ("Norse", '"super", 100'): lambda u: threshold(u, "super", 100.0),
-    ("Norse", '"triangle", 1'): lambda u: threshold(u, "triangle", 1.0),
-    ("Norse", '"triangle", 100'): lambda u: threshold(u, "triangle", 100.0),
-    ("Norse", '"tanh", 2'): lambda u: threshold(u, "tanh", 2.0),
+    ("Norse", "super(100)"): lambda u: threshold(u, "super", 100.0),
+    ("Norse", "tanh(2)"): lambda u: threshold(u, "tanh", 2.0),
+    ("Norse", "triangle(100)"): lambda u: threshold(u, "triangle", 100.0),
     ("spytorch", "SurrGradSpike(100)"): lambda u: _SpytorchSpike.apply(u, 100.0),
+}
+# snnTorch's that are the gradient of nothing, or stand in the wrong place.
+FAULTY_SPIKE_FUNCTIONS = {
+    "sigmoid(25)": snntorch_surrogate.sigmoid(25),
+    "triangular(1)": snntorch_surrogate.triangular(1),
+    "LSO(0.1)": snntorch_surrogate.LSO(0.1),
+    "SFS(25, 1)": snntorch_surrogate.SFS(25, 1),
+    "spike_rate_escape(1, 25)": snntorch_surrogate.spike_rate_escape(1, 25),
 }
 
 
 def surrogate_curve(spike_function, u):
-    """What the library's backward pass multiplies with, at each u, by running it. (M,) -> (M,)."""
+    """What the library's backward pass multiplies by at each u, found by running it; u's dtype."""
     u = torch.tensor(u, requires_grad=True)
     (slope,) = torch.autograd.grad(spike_function(u).sum(), u)
     return slope.numpy()
