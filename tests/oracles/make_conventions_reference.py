@@ -4,7 +4,7 @@ by running the library.
     python tests/oracles/make_conventions_reference.py
 
     curve/{library} {call}       (U,) what its backward pass multiplies by at `u` (U,)
-    faulty/{call}                (4,) the same at `faulty_u` in float32, or the error's name
+    faulty/{call}                (5,) the same at `faulty_u` in float32, or the error's name
     neuron/{library}/{probe}     one answer a row of the page's table of neurons: see `probe`
     soft/tau, soft/x             (taus,) and (T, M) input current, not divided by tau
     soft/{library}               (taus, T, M) uint8 spikes with a soft reset
@@ -36,7 +36,7 @@ from snntorch import Leaky
 from spikingjelly.activation_based.neuron import LIFNode
 
 FOLDER = Path(__file__).parents[1] / "references"
-FAULTY_U = np.array([-4.0, -0.1, 0.1, 2.0])
+FAULTY_U = np.array([-4.0, -0.1, 0.1, 1.0, 2.0])
 TAUS = (1.5, 2.0, 3.0, 10.0)
 NORSE_TAU, NORSE_V_TH, NORSE_V_RESET = 3.0, 0.75, -0.25
 
