@@ -124,6 +124,23 @@ def test_recipe_for_spikingjelly(libraries, rng):
     assert compared > DRAWS
 
 
+def test_who_remembers_the_last_call(torch):
+    from spikingjelly.activation_based import functional, neuron
+
+    x = np.full((3, 5), 1.2)
+    node = neuron.LIFNode(3.0, step_mode="m", store_v_seq=True)
+    calls = []
+    for reset in (False, False, True):
+        if reset:
+            functional.reset_net(node)
+        node(torch.as_tensor(x))
+        calls.append(node.v_seq.numpy())
+    assert np.abs(calls[0] - calls[1]).max() > 0.1
+    np.testing.assert_array_equal(calls[0], calls[2])
+    ours = [lif_forward(x, neuron=LIFNeuron(tau=3.0))[1].h for _ in range(2)]
+    np.testing.assert_array_equal(*ours)
+
+
 def test_recipe_for_an_integrate_and_fire_node(libraries, rng):
     from spikingjelly.activation_based import neuron, surrogate
 
