@@ -45,7 +45,8 @@ def encode(sentences):
     return [[1, *(number[word] for word in sentence.split()), 2] for sentence in sentences]
 
 
-def main():
+def make():
+    """File name -> its arrays."""
     rng = np.random.default_rng(20)
     model = transformers.BertForSequenceClassification(
         transformers.BertConfig(**CONFIG, attn_implementation="eager")
@@ -76,15 +77,19 @@ def main():
     }
     arrays |= {f"hidden_{i}": h[mask].numpy() for i, h in enumerate(output.hidden_states)}
     versions = {name: version(name) for name in ("torch", "transformers", "numpy")}
-    np.savez_compressed(
-        Path(__file__).parents[1] / "references" / "bert_tiny.npz",
-        config=json.dumps(CONFIG),
-        versions=json.dumps(versions),
-        ids=np.concatenate(sentences).astype(np.int32),
-        offsets=np.cumsum([0, *lengths]),
-        logits=output.logits.numpy(),
-        **arrays,
-    )
+    arrays |= {
+        "config": np.array(json.dumps(CONFIG)),
+        "versions": np.array(json.dumps(versions)),
+        "ids": np.concatenate(sentences).astype(np.int32),
+        "offsets": np.cumsum([0, *lengths]),
+        "logits": output.logits.numpy(),
+    }
+    return {"bert_tiny.npz": arrays}
+
+
+def main():
+    for name, arrays in make().items():
+        np.savez_compressed(Path(__file__).parents[1] / "references" / name, **arrays)
 
 
 if __name__ == "__main__":

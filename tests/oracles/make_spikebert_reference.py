@@ -62,19 +62,28 @@ def arrays_of(seed, params, ids, upstream_logits, upstream_taps, settings, resul
     return arrays
 
 
-def main():
+def make():
+    """File name -> its arrays."""
+    files = {}
     for name, (neuron, qkv_drive) in CASES.items():
         seed = 0
         while not is_usable((drawn := draw(seed, neuron, qkv_drive))[-1]):
             seed += 1
-        np.savez_compressed(FOLDER / name, **arrays_of(seed, *drawn))
+        files[name] = arrays_of(seed, *drawn)
+        print(f"{name}: seed {seed}")
         result = drawn[-1]
-        print(f"{name}: {(FOLDER / name).stat().st_size / 1024:.0f} KiB, seed {seed}")
         for layer, margin in result.margins.items():
             distance = np.abs(margin)
             rate, ties = result.spikes[layer].mean(), np.count_nonzero(distance == 0)
             nearest = distance[distance > 0].min()
             print(f"  {layer:20} fires {rate:6.1%}  nearest {nearest:.1e}  exact ties {ties}")
+    return files
+
+
+def main():
+    for name, arrays in make().items():
+        np.savez_compressed(FOLDER / name, **arrays)
+        print(f"{name}: {(FOLDER / name).stat().st_size / 1024:.0f} KiB")
 
 
 if __name__ == "__main__":
