@@ -1,23 +1,85 @@
 """Finite-difference checks of hand-written gradients.
 
+    report = check_gradients(linear_forward, linear_backward, x, weight, bias)
+    report                 # a table in a notebook; print(report) in a terminal
+    assert report.passed
+
+works on any pair `y, cache = f(*args)` and `dx, ... = f_backward(dy, cache)`, yours included.
+
 A hard-spiking network is piecewise constant: its finite differences are exactly zero, and prove
-nothing. Check its smooth twin (`LIFNeuron(spiking=False)`), whose backward is the same code.
+nothing. Check its smooth twin (`LIFNeuron(spiking=False)`), whose backward is the same code. A
+detached reset has the gradient of a network whose reset is a constant: hold the reset at its
+unperturbed spikes (`frozen=`, see `layers/lif.py`) while differencing.
 
 These checks prove that the chain rule is coded right. They do not make a surrogate gradient the
 gradient of the spiking network: in general it is the gradient of no loss at all.
 """
 
+import inspect
+
 import numpy as np
 
-# Centred differences err by O(step^2) (truncation) + O(1e-16 / step) (rounding): the sum is least
-# near the cube root of the machine epsilon, 6e-6, times the size of the number that is moved.
-STEP = float(np.cbrt(np.finfo(np.float64).eps))
+from ..layers.embedding import RowGradient
+from ..layers.lif import LIFCache
+from .patterns import suggest_by_pattern
+from .report import FAIL, PASS, VOID, Evidence, GradReport, compare, relative_error
+
+__all__ = ["check_gradients", "directional_derivative", "numerical_vjp", "relative_error"]
+
+EPSILON = np.finfo(np.float64).eps
+# A centred difference errs by O(step²) (truncation) + O(EPSILON / step) (rounding): the sum is
+# least near the cube root of EPSILON, 6e-6, times the length over which f bends.
+STEP = float(np.cbrt(EPSILON))
+# A kink that the interval holds shifts the difference by at most 3.5 times what `_differences`
+# measures of it: at a quarter of the bound, no kink can decide a verdict unseen.
+KINK_SHARE = 0.25
+FIRING = (0.02, 0.98)
 
 
-def relative_error(a, b):
-    """max|a - b| / max(max|a|, max|b|) over a whole array; 0 where both arrays are all zero."""
-    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
-    return float(np.abs(a - b).max(initial=0.0) / scale) if scale else 0.0
+def step_size(x):
+    """One step for a whole array: STEP times the array's own size (root mean square).
+
+    The length over which f bends is not known; the spread of the values that the array holds is
+    the best guess at it. Zeros (a fresh bias) have none, so no size below 0.01 is believed.
+    """
+    return STEP * max(0.01, float(np.sqrt(np.square(x).mean()))) if x.size else STEP
+
+
+def _differences(f, x, dy, step=None):
+    """dyᵀ df/dx an entry at a time, and how unlike a smooth function's the differences are.
+
+    Each entry is differenced over two steps, h and h/2. D = (f(x+h) - f(x-h)) / 2h agrees for both
+    to O(h²) where f is smooth, and the second difference G = (f(x+h) - 2 f(x) + f(x-h)) / h halves.
+    A kink within the interval breaks one or the other, wherever it lies: a jump J of the slope at
+    x + a, 0 <= a < h/2, moves D(h) - D(h/2) by J a / 2h and G(h) - 2 G(h/2) by J (3 a / h - 1).
+    Where there is none, (4 D(h/2) - D(h)) / 3 cancels the truncation of second order (Richardson).
+    """
+    x = np.array(x, dtype=np.float64)
+    numeric, roughness = np.empty_like(x), np.empty_like(x)
+    step = step or step_size(x)
+    y = f(x)
+    for index in np.ndindex(x.shape):
+        value = x[index]
+
+        def centred(h, index=index, value=value):
+            x[index] = value + h
+            above = f(x)
+            x[index] = value - h
+            below = f(x)
+            x[index] = value
+            # Subtracted before they are summed: less is lost to rounding.
+            first = np.sum((above - below) * dy) / (2 * h)
+            return first, np.sum(((above - y) - (y - below)) * dy) / h
+
+        (wide, wide_gap), (narrow, narrow_gap) = centred(step), centred(step / 2)
+        numeric[index] = (4 * narrow - wide) / 3
+        roughness[index] = max(abs(wide - narrow), abs(wide_gap - 2 * narrow_gap))
+    return numeric, roughness, rounding_floor(y, dy, step)
+
+
+def rounding_floor(y, dy, step):
+    """The derivative that rounding alone can feign: EPSILON Σ|y dy| / step, twice over."""
+    return float(4 * EPSILON * np.sum(np.abs(y * dy)) / step)
 
 
 def numerical_vjp(f, x, dy):
@@ -26,18 +88,20 @@ def numerical_vjp(f, x, dy):
     f: a function of one float64 array that returns one array; x is not changed; dy has the shape
     of f(x). Returns an array of the shape of x.
     """
-    x = np.array(x, dtype=np.float64)
-    dx = np.empty_like(x)
-    for index in np.ndindex(x.shape):
-        value = x[index]
-        step = STEP * max(1.0, abs(value))
-        x[index] = value + step
-        above = np.sum(f(x) * dy)
-        x[index] = value - step
-        below = np.sum(f(x) * dy)
-        x[index] = value
-        dx[index] = (above - below) / (2 * step)
-    return dx
+    return _differences(f, x, dy)[0]
+
+
+def find_kinks(numeric, roughness, bound, floor):
+    """The entries whose difference was taken across a point where f has no derivative, a mask."""
+    kinks = np.zeros(numeric.shape, bool)
+    while not kinks.all():
+        # A jump makes a difference of its own size / step: the scale is that of the other entries.
+        scale = np.abs(numeric[~kinks]).max(initial=0)
+        found = roughness > max(KINK_SHARE * bound * scale, floor)
+        if (found | kinks).sum() == kinks.sum():
+            break
+        kinks |= found
+    return kinks
 
 
 def directional_derivative(f, params, direction):
@@ -50,3 +114,164 @@ def directional_derivative(f, params, direction):
         return f({key: value + step * direction[key] for key, value in params.items()})
 
     return (moved(STEP) - moved(-STEP)) / (2 * STEP)
+
+
+def nodes(cache, kind):
+    """Every instance of `kind` in nested tuples, lists and dicts."""
+    if isinstance(cache, kind):
+        yield cache
+    elif isinstance(cache, dict):
+        for value in cache.values():
+            yield from nodes(value, kind)
+    elif isinstance(cache, tuple | list):
+        for value in cache:
+            yield from nodes(value, kind)
+
+
+def firing_rates(cache):
+    """The share of membranes at or above the threshold, for each LIF layer in a cache."""
+    return [float((lif.h >= lif.neuron.v_th).mean()) for lif in nodes(cache, LIFCache)]
+
+
+def fires_enough(cache):
+    """Whether every LIF layer fires between 2 % and 98 %: in a silent network, zero equals zero."""
+    return all(FIRING[0] <= rate <= FIRING[1] for rate in firing_rates(cache))
+
+
+def check_gradients(
+    f,
+    f_backward,
+    *args,
+    names=None,
+    bound=1e-6,
+    seed=0,
+    directional=False,
+    title=None,
+    constants=None,
+    offsets=None,
+    zero=(),
+):
+    """Check f_backward against centred differences of f, under a random upstream gradient.
+
+    f: `y, cache = f(*args)`; bind what has no gradient beforehand (`lambda x: f(x, heads=2)`).
+    f_backward: `dx, ... = f_backward(dy, cache)`, a gradient for each of args, in their order. An
+    argument may be a dict of arrays; its gradient is then a dict of the same keys.
+    names: of the arguments; by default those of f's own parameters.
+    bound: on the relative error of a whole array (`relative_error`).
+    directional: difference each array along one random direction, and not entry by entry: for a
+    whole model.
+    constants: {name: number} that a mistake may have put in or left out, for the diagnosis.
+    zero: names of arrays whose gradient is zero by theory; they must be so to rounding.
+    Returns a GradReport; its suggestions go by the pattern of the error alone (see `diagnosis.py`
+    for more).
+    """
+    names = names or _argument_names(f, len(args))
+    args = tuple(_float64(value) for value in args)
+    y, cache = f(*args)
+    rng = np.random.default_rng(seed)
+    dy = rng.standard_normal(np.shape(y))
+    # A copy: a backward pass that writes to its argument must not change what it is compared with.
+    ours = flatten(names, f_backward(np.copy(dy), cache), args)
+    arrays = flatten(names, args)
+    scale = max((np.abs(gradient).max(initial=0) for gradient in ours.values()), default=0)
+    rows, expected = [], {}
+    for name, value in arrays.items():
+        ours.setdefault(name, np.zeros(()))
+
+        def moved(new, name=name):
+            return f(*_with(args, names, name, new))[0]
+
+        if directional:
+            row, expected[name] = _check_along(name, moved, value, dy, ours[name], bound, rng)
+        else:
+            expected[name], roughness, floor = _differences(moved, value, dy)
+            kinks = find_kinks(expected[name], roughness, bound, floor)
+            row = compare(name, ours[name], expected[name], bound, kinks=kinks, floor=floor)
+        if name in zero:
+            row = _zero_row(name, ours[name], scale, bound)
+        rows.append(row)
+    notes = _notes(cache)
+    if not fires_enough(cache):
+        rows = [row._replace(status=VOID) if row.status == PASS else row for row in rows]
+    title = title or getattr(f_backward, "__name__", "gradients")
+    evidence = Evidence(arrays, dy, ours, expected, constants or {}, offsets)
+    wrong = [row.name for row in rows if row.status == FAIL]
+    return GradReport(title, tuple(rows), notes, suggest_by_pattern(wrong, evidence), evidence)
+
+
+def _check_along(name, f, x, dy, ours, bound, rng):
+    """The gradient along one direction in which no two of its entries cancel."""
+    if np.shape(ours) != x.shape or not np.isfinite(ours).all():
+        return compare(name, ours, np.zeros(x.shape), bound), None
+    either = rng.choice([-1.0, 1.0], x.shape)
+    direction = rng.uniform(0.1, 1, x.shape) * np.where(ours == 0, either, np.sign(ours))
+    step = step_size(x)
+    numeric, roughness, floor = _differences(lambda e: f(x + e * direction), np.zeros(()), dy, step)
+    kinks = roughness > max(KINK_SHARE * bound * abs(numeric), floor)
+    slope = np.sum(ours * direction)
+    row = compare(name, slope, numeric, bound, kinks=np.asarray(kinks), floor=floor)
+    return row._replace(shape=x.shape, index=None, note=row.note or "along one direction"), None
+
+
+def _zero_row(name, ours, scale, bound):
+    """An array whose gradient is zero by theory: zero beside the other arrays' size."""
+    error = float(np.abs(ours).max() / scale)
+    status = PASS if error < 1e-9 else FAIL
+    return compare(name, ours, ours, bound)._replace(
+        error=error, status=status, note="zero by theory", index=None
+    )
+
+
+def _notes(cache):
+    notes = []
+    lifs = list(nodes(cache, LIFCache))
+    if any(lif.neuron.spiking for lif in lifs):
+        notes.append(
+            "the neurons fire hard, so every difference is zero: check the smooth twin, "
+            "LIFNeuron(spiking=False)"
+        )
+    if lifs and not fires_enough(cache):
+        rates = ", ".join(f"{rate:.1%}" for rate in firing_rates(cache))
+        notes.append(f"firing {rates}, not between 2 % and 98 %: silent neurons prove nothing")
+    return tuple(notes)
+
+
+def _argument_names(f, count):
+    try:
+        names = list(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return names[:count] if len(names) >= count else [f"argument {i}" for i in range(count)]
+
+
+def _float64(value):
+    if isinstance(value, dict):
+        return {key: _float64(entry) for key, entry in value.items()}
+    return np.array(value, dtype=np.float64)
+
+
+def flatten(names, values, like=None):
+    """{name: array} of a tuple of arrays and of dicts of arrays; a dict's keys stand by themselves.
+
+    like: the arguments that `values` are gradients of; a RowGradient is made dense by its shape.
+    """
+    values = values if type(values) is tuple else (values,)
+    flat = {}
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        entries = value if isinstance(value, dict) else {name: value}
+        for key, entry in entries.items():
+            if isinstance(entry, RowGradient):
+                target = like[i][key] if isinstance(like[i], dict) else like[i]
+                entry = entry.dense(len(target))
+            flat[key] = entry
+    return flat
+
+
+def _with(args, names, name, new):
+    """args with the array called `name` replaced."""
+    return [
+        value | {name: new} if isinstance(value, dict) and name in value
+        else new if own == name and not isinstance(value, dict)
+        else value
+        for own, value in zip(names, args, strict=True)
+    ]  # fmt: skip
