@@ -285,22 +285,6 @@ def test_a_config_refuses(wrong, message):
         replace(DEFAULT, **wrong)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"tau": 0.9}, "tau = 0.9"),
-        ({"tau": float("nan")}, "tau = nan"),
-        ({"v_th": 0.0}, "above v_reset"),
-        ({"reset": "zero"}, 'reset = "zero"'),
-        ({"surrogate": "arctan"}, 'surrogate = "arctan"'),
-        ({"alpha": 0.0}, "alpha = 0.0"),
-    ],
-)
-def test_a_neuron_refuses(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        replace(LIFNeuron(), **wrong)
-
-
 def test_a_sentence_longer_than_max_tokens_is_refused(rng):
     ids, offsets = random_offsets(rng, [8])
     with pytest.raises(ValueError, match="8 tokens, but only 7 positions"):
