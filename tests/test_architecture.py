@@ -35,9 +35,9 @@ ORDER = {
     "commands": "options data teacher_cache teacher train use demo gradcheck",
     "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
     "teacher_cache teacher_cache_writer shipped toy_reviews",
-    "checking": "mistakes report patterns gradcheck case layer_cases block_cases model_cases "
-    "hypotheses planting diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants "
-    "exercises",
+    "checking": "mistakes report patterns differences gradcheck case layer_cases block_cases "
+    "model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses diagnosis "
+    "cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

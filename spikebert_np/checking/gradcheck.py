@@ -21,99 +21,20 @@ import numpy as np
 
 from ..layers.embedding import RowGradient
 from ..layers.lif import LIFCache
+from .differences import (
+    KINK_SHARE,
+    differences,
+    directional_derivative,
+    find_kinks,
+    numerical_vjp,
+    step_size,
+)
 from .patterns import suggest_by_pattern
 from .report import FAIL, PASS, VOID, Evidence, GradReport, compare, relative_error
 
 __all__ = ["check_gradients", "directional_derivative", "numerical_vjp", "relative_error"]
 
-EPSILON = np.finfo(np.float64).eps
-# A centred difference errs by O(step²) (truncation) + O(EPSILON / step) (rounding): the sum is
-# least near the cube root of EPSILON, 6e-6, times the length over which f bends.
-STEP = float(np.cbrt(EPSILON))
-# A kink that the interval holds shifts the difference by at most 3.5 times what `_differences`
-# measures of it: at a quarter of the bound, no kink can decide a verdict unseen.
-KINK_SHARE = 0.25
 FIRING = (0.02, 0.98)
-
-
-def step_size(x):
-    """One step for a whole array: STEP times the array's own size (root mean square).
-
-    The length over which f bends is not known; the spread of the values that the array holds is
-    the best guess at it. Zeros (a fresh bias) have none, so no size below 0.01 is believed.
-    """
-    return STEP * max(0.01, float(np.sqrt(np.square(x).mean()))) if x.size else STEP
-
-
-def _differences(f, x, dy, step=None):
-    """dyᵀ df/dx an entry at a time, and how unlike a smooth function's the differences are.
-
-    Each entry is differenced over two steps, h and h/2. D = (f(x+h) - f(x-h)) / 2h agrees for both
-    to O(h²) where f is smooth, and the second difference G = (f(x+h) - 2 f(x) + f(x-h)) / h halves.
-    A kink within the interval breaks one or the other, wherever it lies: a jump J of the slope at
-    x + a, 0 <= a < h/2, moves D(h) - D(h/2) by J a / 2h and G(h) - 2 G(h/2) by J (3 a / h - 1).
-    Where there is none, (4 D(h/2) - D(h)) / 3 cancels the truncation of second order (Richardson).
-    """
-    x = np.array(x, dtype=np.float64)
-    numeric, roughness = np.empty_like(x), np.empty_like(x)
-    step = step or step_size(x)
-    y = f(x)
-    for index in np.ndindex(x.shape):
-        value = x[index]
-
-        def centred(h, index=index, value=value):
-            x[index] = value + h
-            above = f(x)
-            x[index] = value - h
-            below = f(x)
-            x[index] = value
-            # Subtracted before they are summed: less is lost to rounding.
-            first = np.sum((above - below) * dy) / (2 * h)
-            return first, np.sum(((above - y) - (y - below)) * dy) / h
-
-        (wide, wide_gap), (narrow, narrow_gap) = centred(step), centred(step / 2)
-        numeric[index] = (4 * narrow - wide) / 3
-        roughness[index] = max(abs(wide - narrow), abs(wide_gap - 2 * narrow_gap))
-    return numeric, roughness, rounding_floor(y, dy, step)
-
-
-def rounding_floor(y, dy, step):
-    """The derivative that rounding alone can feign: EPSILON Σ|y dy| / step, twice over."""
-    return float(4 * EPSILON * np.sum(np.abs(y * dy)) / step)
-
-
-def numerical_vjp(f, x, dy):
-    """The vector-Jacobian product dyᵀ df/dx, an entry of x at a time, by centred differences.
-
-    f: a function of one float64 array that returns one array; x is not changed; dy has the shape
-    of f(x). Returns an array of the shape of x.
-    """
-    return _differences(f, x, dy)[0]
-
-
-def find_kinks(numeric, roughness, bound, floor):
-    """The entries whose difference was taken across a point where f has no derivative, a mask."""
-    kinks = np.zeros(numeric.shape, bool)
-    while not kinks.all():
-        # A jump makes a difference of its own size / step: the scale is that of the other entries.
-        scale = np.abs(numeric[~kinks]).max(initial=0)
-        found = roughness > max(KINK_SHARE * bound * scale, floor)
-        if (found | kinks).sum() == kinks.sum():
-            break
-        kinks |= found
-    return kinks
-
-
-def directional_derivative(f, params, direction):
-    """d/dε f(params + ε direction) at 0 by centred differences, for a scalar f of a dict of arrays.
-
-    Compare it with the sum over all keys of <gradient, direction>.
-    """
-
-    def moved(step):
-        return f({key: value + step * direction[key] for key, value in params.items()})
-
-    return (moved(STEP) - moved(-STEP)) / (2 * STEP)
 
 
 def nodes(cache, kind):
@@ -184,7 +105,7 @@ def check_gradients(
         if directional:
             row, expected[name] = _check_along(name, moved, value, dy, ours[name], bound, rng)
         else:
-            expected[name], roughness, floor = _differences(moved, value, dy)
+            expected[name], roughness, floor = differences(moved, value, dy)
             kinks = find_kinks(expected[name], roughness, bound, floor)
             row = compare(name, ours[name], expected[name], bound, kinks=kinks, floor=floor)
         if name in zero:
@@ -206,7 +127,7 @@ def _check_along(name, f, x, dy, ours, bound, rng):
     either = rng.choice([-1.0, 1.0], x.shape)
     direction = rng.uniform(0.1, 1, x.shape) * np.where(ours == 0, either, np.sign(ours))
     step = step_size(x)
-    numeric, roughness, floor = _differences(lambda e: f(x + e * direction), np.zeros(()), dy, step)
+    numeric, roughness, floor = differences(lambda e: f(x + e * direction), np.zeros(()), dy, step)
     kinks = roughness > max(KINK_SHARE * bound * abs(numeric), floor)
     slope = np.sum(ours * direction)
     row = compare(name, slope, numeric, bound, kinks=np.asarray(kinks), floor=floor)

@@ -29,6 +29,8 @@ MISTAKES = {
     "one sentence right": "some sentences are right and others wrong: look at `offsets`",
     "first token only": "only the first token of each sentence is wrong (or alone is right): "
     "look at where offsets start and stop",
+    "last token only": "only the last token of each sentence is wrong (or alone is right): look "
+    "at where offsets stop",
     "missing a constant along the last axis": "ours and the right gradient differ by one number "
     "a row: a mean over the last axis was not subtracted",
     # linear
@@ -41,6 +43,7 @@ MISTAKES = {
     "gain left out": "x_hat reaches y through the gain: dx_hat = dy gain",
     "1/std left out": "x_hat = centred / std, so dx is divided by the standard deviation too",
     "1/std twice": "the division by the standard deviation was done twice",
+    "variance divided by D - 1": "the variance is divided by D here, and so is its gradient's mean",
     "normalised over tokens": "layer norm's means run over the width of one token, not over tokens",
     "gain gradient without x_hat": "y = gain x_hat: dgain multiplies dy by x_hat before the sum",
     "gain gradient with the scaled x_hat": "dgain multiplies dy by x_hat, not by gain x_hat",
@@ -83,6 +86,17 @@ MISTAKES = {
     "another reset": "the membrane was reset by another rule than the neuron's",
     "another charge": "the input was divided by tau where it enters undivided, or the other way "
     "round",
+    "leak of the input's gradient": "dV[t-1] = (1 - 1/tau) dH, of dH itself and not of dX",
+    "leak twice": "V keeps 1 - 1/tau of itself; the factor was applied twice",
+    "hard reset's factor for another": "1 - S belongs to the hard reset alone",
+    "v_th forgotten": "a soft reset takes v_th away at a spike: its dV/dS is -v_th, not -1",
+    "alpha squared": "the slope has one factor alpha already",
+    "curve for slope": "the surrogate's primitive was taken for its slope",
+    "slope of another step": "the spike of step t fired on H[t]: the slope is taken at that step",
+    "carried gradient accumulated": "dV is replaced at each step, not added up: only the next "
+    "step reads V[t]",
+    "upstream of the last step only": "every step's spikes were read by what follows: ds[t] "
+    "enters at each t",
     "forward in time": "backpropagation through time walks from t = T-1 to 0",
     # embeddings
     "rows overwritten": "a word that stands twice collects both gradients: np.add.at, not "
@@ -100,6 +114,7 @@ MISTAKES = {
     "softmax's other entries": "raising one x lowers all other shares: the sum over the row "
     "must be subtracted",
     "softmax as a sigmoid": "y (1 - y) is only the diagonal of softmax's Jacobian",
+    "softmax over the wrong axis": "the sum runs over the axis that softmax ran over, the last",
     # pooling
     "not divided by the length": "a mean over a sentence gives each token 1 / length of the "
     "gradient",
@@ -114,6 +129,9 @@ MISTAKES = {
     "loss's two factors is taken back",
     "gradient through the teacher": "the teacher's logits are constants: no gradient of theirs "
     "belongs here",
+    "reversed divergence": "KL(teacher || student), not KL(student || teacher): the gradient is "
+    "q - p",
+    "divided by the classes": "the mean runs over the batch, not over the classes too",
     "2 missing": "the derivative of a square is twice the difference",
     "divided by the rows only": "the mean runs over all entries: divide by the size, not by the "
     "number of rows",
@@ -135,6 +153,10 @@ MISTAKES = {
     "path dropped": "the input is read here too, and the gradient of this path is missing in it",
     "straight path dropped": "y = x + f(x): dy itself belongs to dx, beside f's share",
     "straight path counted twice": "y = x + f(x): dy belongs to dx once",
+    "straight path of another gradient": "the straight path carries the gradient of the sum "
+    "itself, not one before or after it",
+    "in the wrong order": "the backward pass walks the forward steps in reverse: this layer was "
+    "given the gradient from before its neighbour",
     "fed the block's own upstream": "this layer read the gradient of the block's output instead "
     "of the one that arrived at its own",
     "upstreams exchanged": "these two layers were fed each other's upstream gradient",

@@ -136,8 +136,11 @@ def by_sentence(ours, right, evidence):
     by_token = _wrong(ours, right).any(axis=others)  # (N,)
     first = np.zeros(len(by_token), bool)
     first[offsets[:-1]] = True
-    if np.array_equal(by_token, first) or np.array_equal(by_token, ~first):
-        return "first token only"
+    last = np.zeros(len(by_token), bool)
+    last[offsets[1:] - 1] = True
+    for name, token in (("first token only", first), ("last token only", last)):
+        if np.array_equal(by_token, token) or np.array_equal(by_token, ~token):
+            return name
     sentences = np.logical_or.reduceat(by_token, offsets[:-1])
     return "one sentence right" if sentences.any() and not sentences.all() else None
 

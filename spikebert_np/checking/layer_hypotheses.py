@@ -1,118 +1,18 @@
-"""What a backward pass would give if one term of its formula were wrong, for each term.
+"""What the layers' backward passes would give with one term of their formula wrong, term by term.
 
-A diagnosis compares a learner's numbers with these. They are the formulas of the layers with a term
-exchanged, whatever the code under test looks like: it is never run nor read here.
+The LIF neuron's stand in `lif_hypotheses.py`, the blocks' in `block_hypotheses.py`.
 """
 
 import numpy as np
 
-from ..blocks.self_attention import attention_sentence_backward
-from ..blocks.spike_encoding import spike_encoding_backward
-from ..blocks.ssa import attention_map, join_heads, split_heads, ssa_sentence_backward
 from ..layers.activations import gelu_backward, tanh_backward
 from ..layers.dropout import dropout_backward
 from ..layers.embedding import RowGradient, embedding_backward, positions_backward
 from ..layers.layernorm import layernorm_backward
-from ..layers.lif import lif_backward, lif_step_backward
 from ..layers.linear import linear_backward
 from ..layers.losses import cross_entropy_backward, kl_divergence_backward, mse_backward
 from ..layers.pooling import mean_over_time_backward, mean_pool_backward
 from ..layers.softmax import softmax_backward
-from ..layers.surrogate import SURROGATES
-from ..training.distill import distillation_backward
-
-# --- LIF:  dH = A dV + (dS + R dV) d;   dX = P dH;   dV[t-1] = L dH -----------------------------
-
-
-def step_by(*, A=None, R=None, d=None, P=None, L=None, whole=False, added=False):
-    """A step back whose terms are the right ones where None, else functions of (h, s, neuron).
-
-    whole: the slope multiplies A dV too. added: dS + d in place of their product.
-    """
-
-    def step(ds, dv, h, s, neuron):
-        terms = zip((A, R, d, P, L), TERMS, strict=True)
-        a, r, slope, p, leak = ((wrong or right)(h, s, neuron) for wrong, right in terms)
-        straight, through_spike = a * dv, ds + r * dv
-        if whole:
-            straight = straight * slope
-        through_spike = through_spike + slope if added else through_spike * slope
-        dh = straight + through_spike
-        return p * dh, leak * dh
-
-    return step
-
-
-def reset_path(h, s, neuron):
-    return {"hard": neuron.v_reset - h, "soft": -neuron.v_th, "none": 0}[neuron.reset]
-
-
-def slope_at(u, neuron):
-    return SURROGATES[neuron.surrogate].derivative(u, neuron.alpha)
-
-
-TERMS = (
-    lambda h, s, neuron: 1 - s if neuron.reset == "hard" else 1,
-    lambda h, s, neuron: 0 if neuron.detach_reset else reset_path(h, s, neuron),
-    lambda h, s, neuron: slope_at(h - neuron.v_th, neuron),
-    lambda h, s, neuron: 1 / neuron.tau if neuron.decay_input else 1,
-    lambda h, s, neuron: 1 - 1 / neuron.tau,
-)
-
-
-def after_reset(h, s, neuron):
-    """V, by the reset's own rule."""
-    if neuron.reset == "hard":
-        return s * neuron.v_reset + (1 - s) * h
-    return h - s * neuron.v_th if neuron.reset == "soft" else h
-
-
-def unless_detached(term):
-    return lambda h, s, neuron: 0 if neuron.detach_reset else term(h, s, neuron)
-
-
-LIF_STEP = [
-    ("leak dropped", step_by(L=lambda h, s, n: 0)),
-    ("1/tau for 1 - 1/tau", step_by(L=lambda h, s, n: 1 / n.tau)),
-    ("leak of 1", step_by(L=lambda h, s, n: 1)),
-    ("reset factor missing", step_by(A=lambda h, s, n: 1)),
-    ("reset factor inverted", step_by(A=lambda h, s, n: s)),
-    ("reset attached", step_by(R=reset_path)),
-    ("reset detached", step_by(R=lambda h, s, n: 0)),
-    ("reset's sign", step_by(R=unless_detached(lambda h, s, n: -reset_path(h, s, n)))),
-    ("soft reset's term for a hard one", step_by(R=unless_detached(lambda h, s, n: -n.v_th))),
-    ("hard reset's term for a soft one", step_by(R=unless_detached(lambda h, s, n: n.v_reset - h))),
-    ("v_reset forgotten", step_by(R=unless_detached(lambda h, s, n: -h))),
-    ("surrogate at V", step_by(d=lambda h, s, n: slope_at(after_reset(h, s, n) - n.v_th, n))),
-    ("surrogate at V", step_by(d=lambda h, s, n: slope_at(after_reset(h, s, n), n))),
-    ("surrogate without the threshold", step_by(d=lambda h, s, n: slope_at(h, n))),
-    ("surrogate left out", step_by(d=lambda h, s, n: 1)),
-    ("alpha left out", step_by(
-        d=lambda h, s, n: SURROGATES[n.surrogate].derivative(h - n.v_th, 1.0))),
-    ("alpha left out", step_by(d=lambda h, s, n: slope_at(h - n.v_th, n) / n.alpha)),
-    ("slope S (1 - S)", step_by(d=lambda h, s, n: s * (1 - s))),
-    ("spike for slope", step_by(d=lambda h, s, n: s)),
-    ("spike for slope", step_by(d=lambda h, s, n: (h >= n.v_th).astype(h.dtype))),
-    ("surrogate on the carried gradient", step_by(whole=True)),
-    ("upstream added to the slope", step_by(added=True)),
-    ("input's 1/tau missing", step_by(P=lambda h, s, n: 1)),
-    ("input's 1/tau too many", step_by(P=lambda h, s, n: 1 / n.tau)),
-    ("1 - 1/tau on the input", step_by(P=lambda h, s, n: 1 - 1 / n.tau)),
-    *(
-        ("another surrogate", step_by(
-            d=lambda h, s, n, name=name: SURROGATES[name].derivative(h - n.v_th, n.alpha)))
-        for name in SURROGATES
-    ),
-]  # fmt: skip
-
-
-def lif_forward_in_time(ds, cache):
-    h, s, neuron, _ = cache
-    dx, dv = np.empty_like(h), np.zeros_like(h[0])
-    for t in range(len(h)):
-        dx[t], dv = lif_step_backward(ds[t], dv, h[t], s[t], neuron)
-    return dx
-
 
 # --- linear -------------------------------------------------------------------------------------
 
@@ -174,6 +74,11 @@ def norm_by(*, mean=1, variance=1, power=1, with_gain=True, axis=-1, gain=None, 
     return backward
 
 
+def norm_by_the_sample_variance(dy, cache):
+    width = cache.x_hat.shape[-1]
+    return norm_by(variance=width / (width - 1))(dy, cache)
+
+
 def over_rows(x):
     return x.sum(axis=tuple(range(x.ndim - 1)))
 
@@ -186,6 +91,8 @@ LAYERNORM = [
     ("gain left out", norm_by(with_gain=False)),
     ("1/std left out", norm_by(power=0)),
     ("1/std twice", norm_by(power=2)),
+    ("1/std twice", norm_by(power=3)),
+    ("variance divided by D - 1", norm_by_the_sample_variance),
     ("normalised over tokens", norm_by(axis=-2)),
     ("gain gradient without x_hat", norm_by(gain=lambda dy, x, w, right: right[1])),
     ("gain gradient with the scaled x_hat", norm_by(gain=lambda dy, x, w, right: right[0] * w)),
@@ -237,92 +144,6 @@ def rows_of(how):
     ]
 
 
-# --- attention ----------------------------------------------------------------------------------
-
-
-def exchanged(backward, i, j):
-    """The same with two of its three gradients in each other's place."""
-
-    def wrong(*args, **settings):
-        grads = list(backward(*args, **settings))
-        grads[i], grads[j] = grads[j], grads[i]
-        return tuple(grads)
-
-    return wrong
-
-
-def times(backward, *factors):
-    """The same, each gradient times its factor: a number or a function of the settings."""
-
-    def wrong(*args, **settings):
-        grads = backward(*args, **settings)
-        numbers = (f(*args, **settings) if callable(f) else f for f in factors)
-        return tuple(number * grad for number, grad in zip(numbers, grads, strict=True))
-
-    return wrong
-
-
-def sentence_map_by(*, dk=False, dv=False):
-    """ssa_sentence_backward without the transpose in dk or in dv."""
-
-    def backward(dy, q, k, v, *, heads, scale):
-        dq, right_dk, right_dv = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
-        dav = split_heads(dy, heads) * scale
-        if dk:
-            da = dav @ split_heads(v, heads).swapaxes(-1, -2)
-            right_dk = join_heads(da @ split_heads(q, heads))
-        if dv:
-            right_dv = join_heads(attention_map(q, k, heads) @ dav)
-        return dq, right_dk, right_dv
-
-    return backward
-
-
-def bert_without_softmax(dy, cache):
-    q, k, v, softmax = cache
-    dscores = dy @ v.swapaxes(1, 2) * q.shape[2] ** -0.5
-    return dscores @ k, dscores.swapaxes(1, 2) @ q, softmax.y.swapaxes(1, 2) @ dy
-
-
-def the_scale(dy, q, k, v, *, heads, scale):
-    return scale
-
-
-def its_inverse(dy, q, k, v, *, heads, scale):
-    return 1 / scale
-
-
-def root(dy, cache):
-    return cache.q.shape[2] ** 0.5
-
-
-def inverse_root(dy, cache):
-    return cache.q.shape[2] ** -0.5
-
-
-SSA = [
-    ("k and v swapped", exchanged(ssa_sentence_backward, 1, 2)),
-    ("q and k swapped", exchanged(ssa_sentence_backward, 0, 1)),
-    ("scale missing", times(ssa_sentence_backward, its_inverse, its_inverse, its_inverse)),
-    ("scale missing from dv", times(ssa_sentence_backward, 1, 1, its_inverse)),
-    ("scale missing from dq and dk", times(ssa_sentence_backward, its_inverse, its_inverse, 1)),
-    ("scale missing from dq and dk", times(ssa_sentence_backward, its_inverse, 1, 1)),
-    ("scale missing from dq and dk", times(ssa_sentence_backward, 1, its_inverse, 1)),
-    ("scale twice", times(ssa_sentence_backward, the_scale, the_scale, the_scale)),
-    ("map not transposed", sentence_map_by(dk=True)),
-    ("map not transposed", sentence_map_by(dv=True)),
-    ("map not transposed", sentence_map_by(dk=True, dv=True)),
-]
-BERT_ATTENTION = [
-    ("k and v swapped", exchanged(attention_sentence_backward, 1, 2)),
-    ("q and k swapped", exchanged(attention_sentence_backward, 0, 1)),
-    ("scale missing from dq and dk", times(attention_sentence_backward, root, root, 1)),
-    ("scale missing from dq and dk", times(attention_sentence_backward, root, 1, 1)),
-    ("scale missing from dq and dk", times(attention_sentence_backward, 1, root, 1)),
-    ("scale twice", times(attention_sentence_backward, inverse_root, inverse_root, 1)),
-    ("left out: softmax", bert_without_softmax),
-]
-
 # --- elementwise layers, pooling and losses: short enough to be written out ---------------------
 
 
@@ -334,28 +155,12 @@ def kl_through_the_teacher(dloss, cache):
     return kl_divergence_backward(dloss, cache) + dteacher
 
 
-def heaviside_by(combine, *, with_slope=True):
-    """spike_encoding_backward of the heaviside encoder; a LIF one as it should be."""
-
-    def backward(ds, cache):
-        if cache.lif is not None:
-            return spike_encoding_backward(ds, cache)
-        neuron = cache.neuron
-        return combine(ds) * (slope_at(cache.current, neuron) if with_slope else 1)
-
-    return backward
-
-
-def with_weight_1(name):
-    """distillation_backward with one loss's weight forgotten."""
-    return lambda cache: distillation_backward(
-        cache._replace(weights=cache.weights._replace(**{name: 1.0}))
-    )
-
-
-def without(name):
-    """distillation_backward with one loss's gradient overwritten by the other's."""
-    return lambda cache: distillation_backward(cache._replace(**{name: None}))
+def reversed_kl(dloss, cache):
+    """The gradient of KL(student || teacher)."""
+    student, teacher, temperature = cache
+    log_ratio = np.log(student) - np.log(teacher)
+    centred = log_ratio - (student * log_ratio).sum(axis=-1, keepdims=True)
+    return student * centred * (dloss * temperature / len(student))
 
 
 def scaled(backward, factor):
@@ -363,9 +168,7 @@ def scaled(backward, factor):
     return lambda dy, cache: backward(dy, cache) * factor(cache)
 
 
-HYPOTHESES = {
-    lif_step_backward: LIF_STEP,
-    lif_backward: [("forward in time", lif_forward_in_time)],
+LAYER_HYPOTHESES = {
     linear_backward: LINEAR,
     layernorm_backward: LAYERNORM,
     embedding_backward: rows_of(rows_by),
@@ -390,10 +193,14 @@ HYPOTHESES = {
         ("mask not scaled", lambda dy, c: dy if c.mask is None else dy * (c.mask > 0)),
         ("passed straight through", lambda dy, c: dy),
         ("mask not scaled", lambda dy, c: dy if c.mask is None else dy * c.mask**2),
+        ("mask not scaled",
+         lambda dy, c: dy if c.mask is None else dy * (c.mask > 0) / c.mask.max()),
     ],
     softmax_backward: [
         ("softmax's other entries", lambda dy, c: dy * c.y),
         ("softmax as a sigmoid", lambda dy, c: dy * c.y * (1 - c.y)),
+        ("softmax over the wrong axis",
+         lambda dy, c: c.y * (dy - (dy * c.y).sum(axis=-2, keepdims=True))),
         ("softmax's other entries",
          lambda dy, c: c.y * (dy - dy.sum(axis=-1, keepdims=True))),
         ("softmax's other entries",
@@ -421,6 +228,10 @@ HYPOTHESES = {
         ("not divided by the batch",
          scaled(cross_entropy_backward, lambda c: len(c.labels))),
         ("sign flipped", scaled(cross_entropy_backward, lambda c: -1)),
+        ("divided by the classes",
+         scaled(cross_entropy_backward, lambda c: len(c.labels) / c.probabilities.size)),
+        ("softmax as a sigmoid",
+         lambda d, c: cross_entropy_backward(d, c) * c.probabilities * (1 - c.probabilities)),
     ],
     kl_divergence_backward: [
         ("temperature squared missing",
@@ -433,6 +244,7 @@ HYPOTHESES = {
          scaled(kl_divergence_backward, lambda c: len(c.student))),
         ("sign flipped", scaled(kl_divergence_backward, lambda c: -1)),
         ("gradient through the teacher", kl_through_the_teacher),
+        ("reversed divergence", reversed_kl),
     ],
     mse_backward: [
         ("2 missing", scaled(mse_backward, lambda c: 0.5)),
@@ -440,16 +252,4 @@ HYPOTHESES = {
          scaled(mse_backward, lambda c: c.difference.size / len(c.difference))),
         ("not divided by the batch", scaled(mse_backward, lambda c: c.difference.size)),
     ],
-    spike_encoding_backward: [
-        ("surrogate left out", heaviside_by(lambda ds: ds.sum(axis=0), with_slope=False)),
-        ("last step only", heaviside_by(lambda ds: ds[-1])),
-        ("first step only", heaviside_by(lambda ds: ds[0])),
-        ("averaged, not summed", heaviside_by(lambda ds: ds.mean(axis=0))),
-    ],
-    distillation_backward: [
-        *(("loss weight missing", with_weight_1(name)) for name in ("ce", "kl", "feat", "emb")),
-        *(("loss overwritten", without(name)) for name in ("ce", "kl")),
-    ],
-    ssa_sentence_backward: SSA,
-    attention_sentence_backward: BERT_ATTENTION,
 }  # fmt: skip
