@@ -178,6 +178,11 @@ def spike_input(draw):
     return Problem({}, settings, draw.params(params))
 
 
+def no_row_is_constant(cache):
+    """Near a variance of zero layer norm bends within √eps: no step is small against that."""
+    return (cache.norm.inv_std < 10).all()
+
+
 @case(
     head_block.classifier_head_forward,
     head_block.classifier_head_backward,
@@ -189,7 +194,7 @@ def classifier_head(draw):
     params = init_linear(draw.rng, D, C) | with_prefix(init_layernorm(D), "norm.")
     x = draw.spike_counts(draw.T, draw.offsets[-1], D)
     settings = {"offsets": draw.offsets, "rng": draw.size(0, 10**6), **draw.variant}
-    return Problem({"x": x}, settings, draw.params(params))
+    return Problem({"x": x}, settings, draw.params(params), no_row_is_constant)
 
 
 @case(tap_block.distillation_tap_forward, tap_block.distillation_tap_backward, floor="block")

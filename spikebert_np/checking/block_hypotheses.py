@@ -1,8 +1,12 @@
 """What the blocks' own formulas would give with one term wrong, term by term."""
 
+from ..blocks.encoder_block import encoder_block_backward
+from ..blocks.mlp import mlp_backward
 from ..blocks.self_attention import attention_sentence_backward
 from ..blocks.spike_encoding import spike_encoding_backward
-from ..blocks.ssa import attention_map, join_heads, split_heads, ssa_sentence_backward
+from ..blocks.ssa import attention_map, join_heads, split_heads, ssa_backward, ssa_sentence_backward
+from ..layers.parameters import with_prefix
+from ..layers.softmax import softmax_backward
 from ..training.distill import distillation_backward
 from .lif_hypotheses import slope_at
 
@@ -43,6 +47,20 @@ def sentence_map_by(*, dk=False, dv=False):
         if dv:
             right_dv = join_heads(attention_map(q, k, heads) @ dav)
         return dq, right_dk, right_dv
+
+    return backward
+
+
+def bert_map_by(*, dk=False, dv=False):
+    """attention_sentence_backward without the transpose in dk or in dv."""
+
+    def backward(dy, cache):
+        q, _, v, softmax = cache
+        dq, right_dk, right_dv = attention_sentence_backward(dy, cache)
+        if dk:
+            da = dy @ v.swapaxes(1, 2)
+            right_dk = softmax_backward(da, softmax) * q.shape[2] ** -0.5 @ q
+        return dq, right_dk, softmax.y @ dy if dv else right_dv
 
     return backward
 
@@ -90,6 +108,9 @@ BERT_ATTENTION = [
     ("scale missing from dq and dk", times(attention_sentence_backward, 1, root, 1)),
     ("scale twice", times(attention_sentence_backward, inverse_root, inverse_root, 1)),
     ("left out: softmax", bert_without_softmax),
+    ("map not transposed", bert_map_by(dv=True)),
+    ("map not transposed", bert_map_by(dk=True)),
+    ("map not transposed", bert_map_by(dk=True, dv=True)),
 ]
 
 # --- the heaviside encoder and the distillation loss ----------------------------------------------
@@ -119,7 +140,18 @@ def without(name):
     return lambda cache: distillation_backward(cache._replace(**{name: None}))
 
 
+def mlp_before_ssa(dy, cache):
+    """encoder_block_backward in the order of the forward pass."""
+    if cache.ssa is None:
+        return encoder_block_backward(dy, cache)
+    dx_ssa, dssa = ssa_backward(dy, cache.ssa)
+    dx_mlp, dmlp = mlp_backward(dy + dx_ssa, cache.mlp)
+    dparams = with_prefix(dmlp, "mlp.") | with_prefix(dssa, "ssa.")
+    return dy + dx_ssa + dx_mlp, dparams
+
+
 BLOCK_HYPOTHESES = {
+    encoder_block_backward: [("in the wrong order: ssa", mlp_before_ssa)],
     spike_encoding_backward: [
         ("surrogate left out", heaviside_by(lambda ds: ds.sum(axis=0), with_slope=False)),
         ("last step only", heaviside_by(lambda ds: ds[-1])),

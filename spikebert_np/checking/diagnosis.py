@@ -70,6 +70,8 @@ def _guesses(evidence, run, wrong):
             stages = ()  # the mistake is our reference's own
         for stage in stages:
             for mistake, predicted in stage(reference):
+                if predicted is None:
+                    continue
                 kind, share = _judge(evidence.ours, predicted, wrong)
                 exact |= kind == EXACT
                 if share:

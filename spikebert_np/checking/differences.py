@@ -66,13 +66,21 @@ def numerical_vjp(f, x, dy):
     return differences(f, x, dy)[0]
 
 
+def is_rough(roughness, scale, bound, floor):
+    """Whether a difference is unlike a smooth function's, by more than rounding explains.
+
+    The second differences take twice as many numbers, over half the step, and twice: 8 floors.
+    """
+    return roughness > max(KINK_SHARE * bound * scale, 8 * floor)
+
+
 def find_kinks(numeric, roughness, bound, floor):
     """The entries whose difference was taken across a point where f has no derivative, a mask."""
     kinks = np.zeros(numeric.shape, bool)
     while not kinks.all():
         # A jump makes a difference of its own size / step: the scale is that of the other entries.
         scale = np.abs(numeric[~kinks]).max(initial=0)
-        found = roughness > max(KINK_SHARE * bound * scale, floor)
+        found = is_rough(roughness, scale, bound, floor)
         if (found | kinks).sum() == kinks.sum():
             break
         kinks |= found

@@ -22,10 +22,10 @@ import numpy as np
 from ..layers.embedding import RowGradient
 from ..layers.lif import LIFCache
 from .differences import (
-    KINK_SHARE,
     differences,
     directional_derivative,
     find_kinks,
+    is_rough,
     numerical_vjp,
     step_size,
 )
@@ -128,7 +128,7 @@ def _check_along(name, f, x, dy, ours, bound, rng):
     direction = rng.uniform(0.1, 1, x.shape) * np.where(ours == 0, either, np.sign(ours))
     step = step_size(x)
     numeric, roughness, floor = differences(lambda e: f(x + e * direction), np.zeros(()), dy, step)
-    kinks = roughness > max(KINK_SHARE * bound * abs(numeric), floor)
+    kinks = is_rough(roughness, abs(numeric), bound, floor)
     slope = np.sum(ours * direction)
     row = compare(name, slope, numeric, bound, kinks=np.asarray(kinks), floor=floor)
     return row._replace(shape=x.shape, index=None, note=row.note or "along one direction"), None

@@ -38,7 +38,7 @@ def kept(x, dy, dweight, dbias):
     return dweight, dbias
 
 
-LINEAR = [
+LINEAR = [  # what may be wrong in dW, in db and in dx
     ("last step only", linear_by(rows=-1, x=lambda x, dy, dw, db: (x.T @ dy, db))),
     ("last step only", linear_by(rows=-1, x=lambda x, dy, dw, db: (dw, dy.sum(axis=0)))),
     ("last step only", linear_by(rows=-1, x=lambda x, dy, dw, db: (x.T @ dy, dy.sum(axis=0)))),
@@ -48,10 +48,12 @@ LINEAR = [
     ("averaged, not summed", linear_by(x=lambda x, dy, dw, db: (dw / len(x), db / len(x)))),
     ("averaged, not summed", linear_by(x=lambda x, dy, dw, db: (dw, db / len(x)))),
     ("averaged, not summed", linear_by(x=lambda x, dy, dw, db: (dw / len(x), db))),
+    ("input left out", linear_by(
+        x=lambda x, dy, dw, db: (np.broadcast_to(db, dw.shape), db))),
     ("weight not transposed", linear_by(x=kept, back=lambda dy, weight: dy @ weight)),
     ("gradient missing", linear_by(x=lambda x, dy, dw, db: (dw, 0 * db))),
     ("gradient missing", linear_by(x=lambda x, dy, dw, db: (0 * dw, db))),
-]
+]  # fmt: skip
 
 # --- layer norm:  dx = (M dx_hat) / std ---------------------------------------------------------
 
@@ -92,6 +94,7 @@ LAYERNORM = [
     ("1/std left out", norm_by(power=0)),
     ("1/std twice", norm_by(power=2)),
     ("1/std twice", norm_by(power=3)),
+    ("times std, not 1/std", norm_by(power=-1)),
     ("variance divided by D - 1", norm_by_the_sample_variance),
     ("normalised over tokens", norm_by(axis=-2)),
     ("gain gradient without x_hat", norm_by(gain=lambda dy, x, w, right: right[1])),
@@ -141,10 +144,24 @@ def rows_of(how):
         ("rows overwritten", how(lambda rows: rows[-1])),
         ("rows overwritten", how(lambda rows: rows[0])),
         ("rows averaged", how(lambda rows: rows.mean(axis=0))),
+        ("rows counted twice", how(lambda rows: len(rows) * rows.sum(axis=0))),
     ]
 
 
 # --- elementwise layers, pooling and losses: short enough to be written out ---------------------
+
+
+def swish_slope(x, sharpness):
+    """The slope of x / (1 + exp(-sharpness x)), a cheap GELU."""
+    gate = 1 / (1 + np.exp(-sharpness * x))
+    return gate + sharpness * x * gate * (1 - gate)
+
+
+def tanh_gelu_slope(x):
+    """The slope of the tanh approximation, x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2."""
+    inner = np.sqrt(2 / np.pi)
+    t = np.tanh(inner * (x + 0.044715 * x**3))
+    return (1 + t) / 2 + x * (1 - t * t) * inner * (1 + 3 * 0.044715 * x * x) / 2
 
 
 def kl_through_the_teacher(dloss, cache):
@@ -182,22 +199,31 @@ LAYER_HYPOTHESES = {
         ("density not normalised", lambda dy, c: dy * (c.cdf + c.x * np.exp(c.x * c.x / -2))),
         ("density not normalised",
          lambda dy, c: dy * (c.cdf + c.x * np.exp(c.x * c.x / -2) / np.sqrt(np.pi))),
-        ("density not normalised",
+        ("density without x",
          lambda dy, c: dy * (c.cdf + np.exp(c.x * c.x / -2) / np.sqrt(2 * np.pi))),
+        ("another GELU", lambda dy, c: dy * swish_slope(c.x, 1.702)),
+        ("another GELU", lambda dy, c: dy * tanh_gelu_slope(c.x)),
     ],
     tanh_backward: [
         ("tanh not squared", lambda dy, c: dy * (1 - c.y)),
+        ("tanh not squared", lambda dy, c: dy * (1 - c.y) ** 2),
+        ("slope at y for slope at x", lambda dy, c: dy * (1 + c.y * c.y)),
         ("slope at y for slope at x", lambda dy, c: dy * (1 - np.tanh(c.y) ** 2)),
     ],
     dropout_backward: [
         ("mask not scaled", lambda dy, c: dy if c.mask is None else dy * (c.mask > 0)),
         ("passed straight through", lambda dy, c: dy),
+        ("mask inverted",
+         lambda dy, c: dy if c.mask is None else dy * (c.mask == 0) * c.mask.max()),
+        ("mask inverted", lambda dy, c: dy if c.mask is None else dy * (c.mask == 0)),
         ("mask not scaled", lambda dy, c: dy if c.mask is None else dy * c.mask**2),
         ("mask not scaled",
          lambda dy, c: dy if c.mask is None else dy * (c.mask > 0) / c.mask.max()),
     ],
     softmax_backward: [
         ("softmax's other entries", lambda dy, c: dy * c.y),
+        ("softmax's diagonal", lambda dy, c: dy - c.y * (dy * c.y).sum(axis=-1, keepdims=True)),
+        ("softmax's diagonal", lambda dy, c: -c.y * (dy * c.y).sum(axis=-1, keepdims=True)),
         ("softmax as a sigmoid", lambda dy, c: dy * c.y * (1 - c.y)),
         ("softmax over the wrong axis",
          lambda dy, c: c.y * (dy - (dy * c.y).sum(axis=-2, keepdims=True))),
@@ -228,6 +254,8 @@ LAYER_HYPOTHESES = {
         ("not divided by the batch",
          scaled(cross_entropy_backward, lambda c: len(c.labels))),
         ("sign flipped", scaled(cross_entropy_backward, lambda c: -1)),
+        ("one-hot's sign",
+         lambda d, c: 2 * d * c.probabilities / len(c.labels) - cross_entropy_backward(d, c)),
         ("divided by the classes",
          scaled(cross_entropy_backward, lambda c: len(c.labels) / c.probabilities.size)),
         ("softmax as a sigmoid",
@@ -248,6 +276,8 @@ LAYER_HYPOTHESES = {
     ],
     mse_backward: [
         ("2 missing", scaled(mse_backward, lambda c: 0.5)),
+        ("sign for the difference", lambda d, c: np.sign(c.difference) * 2 * d / c.difference.size),
+        ("sign for the difference", lambda d, c: np.sign(c.difference) * d / c.difference.size),
         ("divided by the rows only",
          scaled(mse_backward, lambda c: c.difference.size / len(c.difference))),
         ("not divided by the batch", scaled(mse_backward, lambda c: c.difference.size)),

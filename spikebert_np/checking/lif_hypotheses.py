@@ -65,12 +65,17 @@ LIF_STEP = [
     ("leak of 1", step_by(L=lambda h, s, n: 1)),
     ("leak of the input's gradient", step_by(
         L=lambda h, s, n: (1 - 1 / n.tau) / (n.tau if n.decay_input else 1))),
+    ("another leak", step_by(L=lambda h, s, n: np.exp(-1 / n.tau))),
+    ("another leak", step_by(L=lambda h, s, n: 1 / (1 + n.tau))),
+    ("another leak", step_by(L=lambda h, s, n: n.tau / (1 + n.tau))),
     ("leak twice", step_by(L=lambda h, s, n: (1 - 1 / n.tau) ** 2)),
     ("reset factor missing", step_by(A=lambda h, s, n: 1)),
     ("reset factor inverted", step_by(A=lambda h, s, n: s)),
     ("hard reset's factor for another", step_by(A=lambda h, s, n: 1 - s)),
     ("reset attached", step_by(R=reset_path)),
     ("reset detached", step_by(R=lambda h, s, n: 0)),
+    ("reset's path without the slope", step_by(
+        A=lambda h, s, n: TERMS[0](h, s, n) + TERMS[1](h, s, n), R=lambda h, s, n: 0)),
     ("reset's sign", step_by(R=unless_detached(lambda h, s, n: -reset_path(h, s, n)))),
     ("soft reset's term for a hard one", step_by(R=unless_detached(lambda h, s, n: -n.v_th))),
     ("hard reset's term for a soft one", step_by(R=unless_detached(lambda h, s, n: n.v_reset - h))),
@@ -80,6 +85,11 @@ LIF_STEP = [
     ("surrogate at V", step_by(d=lambda h, s, n: slope_at(after_reset(h, s, n) - n.v_th, n))),
     ("surrogate at V", step_by(d=lambda h, s, n: slope_at(after_reset(h, s, n), n))),
     ("surrogate without the threshold", step_by(d=lambda h, s, n: slope_at(h, n))),
+    ("surrogate at another point", step_by(d=lambda h, s, n: slope_at(h - n.v_reset, n))),
+    ("surrogate at another point", step_by(d=lambda h, s, n: slope_at(h - n.v_th / 2, n))),
+    ("surrogate at another point", step_by(d=lambda h, s, n: slope_at(h - 2 * n.v_th, n))),
+    ("surrogate at another point", step_by(d=lambda h, s, n: slope_at(s - n.v_th, n))),
+    ("surrogate at another point", step_by(d=lambda h, s, n: slope_at(h - 1, n))),
     ("curve for slope", step_by(
         d=lambda h, s, n: SURROGATES[n.surrogate].primitive(h - n.v_th, n.alpha))),
     ("surrogate left out", step_by(d=lambda h, s, n: 1)),
@@ -103,15 +113,15 @@ LIF_STEP = [
 ]  # fmt: skip
 
 
-def loop_by(*, slope_of=0, accumulate=False, only_last=False):
+def loop_by(*, slope_of=0, accumulate=False, only_last=False, first=0):
     """lif_backward with the slope of a neighbouring step, with the carried gradient added to what
-    was carried before, or with the upstream gradient of the last step alone."""
+    was carried before, with the upstream gradient of the last step alone, or not from `first`."""
 
     def backward(ds, cache):
         h, s, neuron, _ = cache
         last = len(h) - 1
-        dx, dv = np.empty_like(h), np.zeros_like(h[0])
-        for t in reversed(range(len(h))):
+        dx, dv = np.zeros_like(h), np.zeros_like(h[0])
+        for t in reversed(range(first, len(h))):
             near = h[min(max(t + slope_of, 0), last)]
             step = step_by(d=lambda h, s, n, near=near: slope_at(near - n.v_th, n))
             upstream = ds[t] if t == last or not only_last else 0 * ds[t]
@@ -136,6 +146,7 @@ LIF_HYPOTHESES = {
         ("forward in time", lif_forward_in_time),
         ("slope of another step", loop_by(slope_of=-1)),
         ("slope of another step", loop_by(slope_of=1)),
+        ("first step left out", loop_by(first=1)),
         ("carried gradient accumulated", loop_by(accumulate=True)),
         ("upstream of the last step only", loop_by(only_last=True)),
     ],

@@ -26,6 +26,10 @@ MISTAKES = {
     "factor 1 - S",
     "right at the last step only": "t = T-1 is right and every earlier step wrong: what the "
     "next step carries back is at fault, the leak 1 - 1/tau or the reset",
+    "wrong at the last step too": "nothing is carried into t = T-1: the slope at H - v_th, or "
+    "the input's factor, is wrong already there",
+    "steps without gradient": "some time steps' gradients are zero: the loop over t does not "
+    "reach them",
     "one sentence right": "some sentences are right and others wrong: look at `offsets`",
     "first token only": "only the first token of each sentence is wrong (or alone is right): "
     "look at where offsets start and stop",
@@ -35,6 +39,7 @@ MISTAKES = {
     "a row: a mean over the last axis was not subtracted",
     # linear
     "weight not transposed": "y = x W takes the gradient back by the transpose: dx = dy Wᵀ",
+    "input left out": "dW = xᵀ dy: each row of the weight's gradient is multiplied by its input",
     # layer norm
     "mean term missing": "every x moves its row's mean: mean(dx_hat) must be subtracted",
     "variance term missing": "every x moves its row's variance: x_hat mean(dx_hat x_hat) must "
@@ -43,6 +48,7 @@ MISTAKES = {
     "gain left out": "x_hat reaches y through the gain: dx_hat = dy gain",
     "1/std left out": "x_hat = centred / std, so dx is divided by the standard deviation too",
     "1/std twice": "the division by the standard deviation was done twice",
+    "times std, not 1/std": "x_hat = centred / std: dx is divided by the standard deviation",
     "variance divided by D - 1": "the variance is divided by D here, and so is its gradient's mean",
     "normalised over tokens": "layer norm's means run over the width of one token, not over tokens",
     "gain gradient without x_hat": "y = gain x_hat: dgain multiplies dy by x_hat before the sum",
@@ -87,6 +93,12 @@ MISTAKES = {
     "another charge": "the input was divided by tau where it enters undivided, or the other way "
     "round",
     "leak of the input's gradient": "dV[t-1] = (1 - 1/tau) dH, of dH itself and not of dX",
+    "another leak": "V[t-1] enters H[t] with the factor 1 - 1/tau exactly",
+    "reset's path without the slope": "the attached reset goes through S: its term is "
+    "multiplied by the surrogate's slope too",
+    "surrogate at another point": "the slope is taken at H - v_th, where the neuron decides to "
+    "fire",
+    "first step left out": "the loop over t ends at 0, not at 1",
     "leak twice": "V keeps 1 - 1/tau of itself; the factor was applied twice",
     "hard reset's factor for another": "1 - S belongs to the hard reset alone",
     "v_th forgotten": "a soft reset takes v_th away at a spike: its dV/dS is -v_th, not -1",
@@ -104,7 +116,11 @@ MISTAKES = {
     "rows averaged": "a word that stands twice collects the sum of both gradients, not their mean",
     "first sentence only": "all sentences share the rows: their gradients add up",
     "positions not restarted": "positions count from 0 in each sentence, not through the batch",
+    "rows counted twice": "the sum over a word's tokens was multiplied by their number",
     # activations and softmax
+    "another GELU": "the slope is that of an approximation of GELU; here Φ is exact",
+    "density without x": "the second term is x φ(x): x is missing from it",
+    "mask inverted": "the gradient flows where the entry was kept, not where it was dropped",
     "density term missing": "the derivative of x Φ(x) is Φ(x) + x φ(x): a product has two terms",
     "density not normalised": "φ(x) = exp(-x²/2) / √(2π): the constant is missing",
     "tanh not squared": "tanh' = 1 - y²",
@@ -114,6 +130,7 @@ MISTAKES = {
     "softmax's other entries": "raising one x lowers all other shares: the sum over the row "
     "must be subtracted",
     "softmax as a sigmoid": "y (1 - y) is only the diagonal of softmax's Jacobian",
+    "softmax's diagonal": "dx = y (dy - sum(dy y)): both terms are multiplied by y",
     "softmax over the wrong axis": "the sum runs over the axis that softmax ran over, the last",
     # pooling
     "not divided by the length": "a mean over a sentence gives each token 1 / length of the "
@@ -122,6 +139,8 @@ MISTAKES = {
     "not divided by T": "a mean over time gives each step 1 / T of the gradient",
     # losses
     "one-hot not subtracted": "cross-entropy's gradient is softmax minus the one-hot label",
+    "one-hot's sign": "softmax minus the one-hot label, not plus",
+    "sign for the difference": "the derivative of a square is twice the difference, not its sign",
     "not divided by the batch": "the loss is a mean over the batch: so is its gradient",
     "temperature squared missing": "the loss carries temperature², which keeps the gradient's "
     "size; without it the gradient shrinks",

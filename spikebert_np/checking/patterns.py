@@ -124,6 +124,23 @@ def last_step_right(ours, right, evidence):
     return "right at the last step only" if not by_step[-1] and by_step[:-1].all() else None
 
 
+def last_step_wrong(ours, right, evidence):
+    """Of a neuron's input alone: dx of three axes where the upstream has them too."""
+    if ours.shape != right.shape or ours.ndim != 3 or ours.shape != np.shape(evidence.upstream):
+        return None
+    if "tau" not in evidence.constants:
+        return None
+    wrong = _wrong(ours, right)
+    return "wrong at the last step too" if wrong[-1].mean() > 0.5 else None
+
+
+def steps_missing(ours, right, evidence):
+    if ours.shape != right.shape or ours.ndim != 3:
+        return None
+    silent = ~ours.reshape(len(ours), -1).any(axis=1)
+    return "steps without gradient" if silent.any() and not silent.all() else None
+
+
 def by_sentence(ours, right, evidence):
     """Sentences that are right beside others that are wrong, or only their first tokens."""
     offsets = evidence.offsets
@@ -157,6 +174,8 @@ RULES = (
     constant_factor,
     constant_along_last_axis,
     last_step_right,
+    steps_missing,
+    last_step_wrong,
     by_sentence,
 )
 

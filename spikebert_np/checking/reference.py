@@ -20,10 +20,14 @@ class Reference:
         _, self.cache = run.call(forward, run.problem.args)
 
     def gradients(self, backward=None, cache=None):
+        """{name: gradient}; None where what is wrong does not fit the shapes and cannot be run."""
         backward = self.run.case.pair(backward=backward)[1] if backward else self.backward
         names, args = self.run.problem.names, self.run.problem.args
-        dy = np.copy(self.dy)
-        return flatten(names, backward(dy, self.cache if cache is None else cache), args)
+        cache = self.cache if cache is None else cache
+        try:
+            return flatten(names, backward(np.copy(self.dy), cache), args)
+        except ValueError:
+            return None
 
     def calls(self):
         """[function, upstream, first gradient] of the calls, in the order in which they begin."""
@@ -105,11 +109,8 @@ def wrong_assemblies(reference):
                     return function(*args, **settings)
                 return edit(function, args, settings, reference.dy)
 
-            try:
-                with edited(at_this_call):
-                    yield mistake.format(_layer(function)), reference.gradients()
-            except _DoesNotFit:
-                continue
+            with edited(at_this_call):
+                yield mistake.format(_layer(function)), reference.gradients()
     yield from _exchanged_upstreams(reference, calls)
     yield from _wrong_orders(reference, calls)
     yield from _other_sums(reference, calls)
@@ -163,10 +164,6 @@ def _layer(function):
     return function.__name__.removesuffix("_backward")
 
 
-class _DoesNotFit(Exception):
-    """An edit that this call does not admit."""
-
-
 def _change_dx(change):
     """An edit of the first gradient that a call returns: change(dx, upstream)."""
 
@@ -174,7 +171,7 @@ def _change_dx(change):
         result = function(*args, **settings)
         dx = result[0] if type(result) is tuple else result
         if not isinstance(dx, np.ndarray) or dx.dtype.kind != "f" or not args:
-            raise _DoesNotFit
+            raise ValueError("the edit does not fit this call")
         new = change(dx, args[0])
         return (new, *result[1:]) if type(result) is tuple else new
 
@@ -183,13 +180,13 @@ def _change_dx(change):
 
 def _same_shape(dx, upstream):
     if np.shape(dx) != np.shape(upstream):
-        raise _DoesNotFit
+        raise ValueError("the edit does not fit this call")
     return upstream
 
 
 def _of_step(dx, t):
     if dx.ndim != 3:
-        raise _DoesNotFit
+        raise ValueError("the edit does not fit this call")
     alone = np.zeros_like(dx)  # (T, N, D)
     alone[t] = dx[t]
     return alone
@@ -197,7 +194,7 @@ def _of_step(dx, t):
 
 def _outer_upstream(function, args, settings, outer):
     if not args or np.shape(args[0]) != np.shape(outer) or args[0] is outer:
-        raise _DoesNotFit
+        raise ValueError("the edit does not fit this call")
     return function(outer, *args[1:], **settings)
 
 
