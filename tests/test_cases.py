@@ -18,12 +18,27 @@ pairs = pytest.mark.parametrize(
 )
 
 
-@pairs
-def test_gradients_of_every_input_and_parameter(name, backend):
-    for variant in CASES[name].variants:
-        report = check_run(prepare(CASES[name], SEED, variant), backend=backend)
+def check_variants(name, backend, variants, seed):
+    for variant in variants:
+        report = check_run(prepare(CASES[name], seed, variant), backend=backend)
         assert report.passed, f"{variant}\n{report}"
         assert {row.name for row in report.rows} - {"y"} == report.evidence.arrays.keys()
+
+
+@pairs
+def test_gradients_of_every_input_and_parameter(name, backend):
+    variants = CASES[name].variants
+    # Both resets, one detached and one attached; with attention and without; both encoders.
+    few = variants[::3] if name in ("ssa", "spikebert") else variants
+    few = variants[2:] if name == "encoder_block" else few
+    check_variants(name, backend, few, SEED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pairs
+def test_in_every_setting(name, backend, seed):
+    check_variants(name, backend, CASES[name].variants, seed)
 
 
 @pairs

@@ -169,6 +169,25 @@ def test_a_backward_pass_may_write_to_its_argument(rng):
     assert check_gradients(cube, backward, rng.standard_normal(5)).passed
 
 
+def test_a_pass_that_writes_to_its_input_is_told(rng):
+    def backward(dy, x):
+        x *= 2
+        return 3 * dy * (x / 2) ** 2
+
+    report = check_gradients(cube, backward, rng.standard_normal(5))
+    assert report.passed
+    assert report.notes == ("x changed: no pass may write to its arguments",)
+
+
+def test_a_forward_pass_of_fresh_random_numbers_is_told(rng):
+    def noisy(x):
+        mask = rng.random(x.shape) < 0.5
+        return x * mask, mask
+
+    report = check_gradients(noisy, lambda dy, mask: dy * mask, rng.standard_normal(9))
+    assert "bind a seeded generator" in report.notes[0]
+
+
 def test_hard_spikes_are_pointed_out(rng):
     x = rng.standard_normal((3, 4)) + 1
     report = check_gradients(lambda x: lif_forward(x, neuron=LIFNeuron()), lif_backward, x)

@@ -3,26 +3,42 @@
 import pytest
 from tiny import last_json
 
+from spikebert_np.checking import mutants
 from spikebert_np.checking.cases import CASES
 from spikebert_np.checking.mutants import MUTANTS
 from spikebert_np.cli import main
 from spikebert_np.layers.lif import lif_backward
+from spikebert_np.layers.linear import linear_backward
 
 
 def test_a_table_and_a_line_of_json(capsys):
-    assert main(["gradcheck", "lif", "spiking_linear", "--json"]) == 0
+    assert main(["gradcheck", "linear", "spike_encoding", "--json"]) == 0
     out = capsys.readouterr().out
-    assert out.count("PASS") == 4
+    assert out.count("PASS") == 3
     assert "FAIL" not in out
     line = last_json(out)
     assert set(line) == {"checked", "failed", "void", "worst", "mutants"}
-    bank = sum(mutant.case in ("lif", "spiking_linear") for mutant in MUTANTS)
+    bank = sum(mutant.case in ("linear", "spike_encoding") for mutant in MUTANTS)
     assert line["mutants"] == {"total": bank, "caught": bank, "diagnosed": bank}
-    # x, and of the unit four parameters too; of the Numba twin the output as well.
-    lif, unit = len(CASES["lif"].variants), len(CASES["spiking_linear"].variants)
-    assert line["checked"] == lif * (1 + 2) + unit * (5 + 6)
+    # x, weight and bias; the current, and of the Numba twin the output as well.
+    assert line["checked"] == 3 + len(CASES["spike_encoding"].variants) * (1 + 2)
     assert line["failed"] == line["void"] == 0
     assert 0 < line["worst"] < 1e-7
+
+
+def test_the_mutants_are_shown_with_what_caught_them(capsys):
+    assert main(["gradcheck", "softmax", "--mutants"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split("  ")[0] == "softmax"
+    assert lines[-1].split()[-1] == "sigmoid"
+    assert len(lines) == 2 + 1 + 1 + sum(mutant.case == "softmax" for mutant in MUTANTS)
+
+
+def test_a_mutant_that_escapes_fails(capsys, monkeypatch):
+    harmless = MUTANTS[0]._replace(wrong=linear_backward)
+    monkeypatch.setattr(mutants, "MUTANTS", (harmless,))
+    assert main(["gradcheck", "linear", "--json"]) == 1
+    assert last_json(capsys.readouterr().out)["mutants"]["caught"] == 0
 
 
 def test_one_backend_and_float32(capsys):

@@ -24,7 +24,7 @@ QUICK = [mutant for mutant in MUTANTS if mutant.case not in ("ssa", "encoder_blo
 @pytest.mark.parametrize("mutant", MUTANTS, ids=IDS)
 def test_a_mutant_is_caught_and_named(mutant):
     trial = try_mutant(mutant, seed=1)
-    assert trial.caught, trial.report
+    assert trial.caught_by, trial.report
     assert trial.diagnosed, trial.report
 
 
@@ -39,17 +39,33 @@ def test_the_bank_is_wide():
     assert max(Counter(mutant.name for mutant in MUTANTS).values()) <= 6
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    mutant=st.sampled_from(QUICK),
-    seed=st.integers(0, 2**31),
-    T=st.integers(3, 6),
-    tau=st.floats(1.2, 1.8) | st.floats(2.2, 4),
-)
-def test_a_mutant_is_caught_and_named_whatever_is_drawn(mutant, seed, T, tau):
+def whatever_is_drawn(bank):
+    """A mutant, a seed (and with it all sizes), T and tau."""
+    return given(
+        mutant=st.sampled_from(bank),
+        seed=st.integers(0, 2**31),
+        T=st.integers(3, 6),
+        tau=st.floats(1.2, 1.8) | st.floats(2.2, 4),
+    )
+
+
+def caught_and_named(mutant, seed, T, tau):
     trial = try_mutant(mutant, seed, T=T, tau=tau)
-    assert trial.caught, trial.report
+    assert trial.caught_by, trial.report
     assert trial.diagnosed, trial.report
+
+
+@settings(max_examples=60, deadline=None)
+@whatever_is_drawn(QUICK)
+def test_a_mutant_is_caught_and_named_whatever_is_drawn(mutant, seed, T, tau):
+    caught_and_named(mutant, seed, T, tau)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@whatever_is_drawn(MUTANTS)
+def test_the_same_of_all_mutants(mutant, seed, T, tau):
+    caught_and_named(mutant, seed, T, tau)
 
 
 @settings(max_examples=30, deadline=None)

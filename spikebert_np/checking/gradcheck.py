@@ -88,11 +88,17 @@ def check_gradients(
     """
     names = names or _argument_names(f, len(args))
     args = tuple(_float64(value) for value in args)
-    y, cache = f(*args)
+    # Copies: passes that write to their arguments must not change what they are compared with.
+    given = tuple(_float64(value) for value in args)
+    y, cache = f(*given)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(np.shape(y))
-    # A copy: a backward pass that writes to its argument must not change what it is compared with.
     ours = flatten(names, f_backward(np.copy(dy), cache), args)
+    notes = _notes(cache)
+    if not np.array_equal(y, f(*args)[0], equal_nan=True):
+        notes += ("f gives another output when called again: bind a seeded generator",)
+    if changed := _changed(flatten(names, args), flatten(names, given)):
+        notes += (f"{', '.join(changed)} changed: no pass may write to its arguments",)
     arrays = flatten(names, args)
     scale = max((np.abs(gradient).max(initial=0) for gradient in ours.values()), default=0)
     rows, expected = [], {}
@@ -111,7 +117,6 @@ def check_gradients(
         if name in zero:
             row = _zero_row(name, ours[name], scale, bound)
         rows.append(row)
-    notes = _notes(cache)
     if not fires_enough(cache):
         rows = [row._replace(status=VOID) if row.status == PASS else row for row in rows]
     title = title or getattr(f_backward, "__name__", "gradients")
@@ -155,6 +160,10 @@ def _notes(cache):
         rates = ", ".join(f"{rate:.1%}" for rate in firing_rates(cache))
         notes.append(f"firing {rates}, not between 2 % and 98 %: silent neurons prove nothing")
     return tuple(notes)
+
+
+def _changed(before, after):
+    return [name for name, value in before.items() if not np.array_equal(value, after[name])]
 
 
 def _argument_names(f, count):

@@ -25,9 +25,18 @@ MUTANTS = tuple(
 class Trial(NamedTuple):
     """What a check made of one mutant."""
 
+    mutant: Mutant
     report: GradReport
-    caught: bool  # an array failed
-    diagnosed: bool  # the mistake's own name is among the first two suggestions
+
+    @property
+    def caught_by(self):
+        """The arrays that failed; `y` where a forward pass differs from the reference."""
+        return tuple(row.name for row in self.report.rows if row.status == FAIL)
+
+    @property
+    def diagnosed(self):
+        """Whether the mistake's own name is among the first two suggestions."""
+        return self.mutant.name in [suggestion.name for suggestion in self.report.suggestions[:2]]
 
 
 def try_mutant(mutant, seed=0, *, T=None, tau=None):
@@ -36,6 +45,4 @@ def try_mutant(mutant, seed=0, *, T=None, tau=None):
     variants = chosen.variants_with(mutant.where)
     run = prepare(chosen, seed, variants[seed % len(variants)], T=T, tau=tau)
     wrong = {"forward": mutant.wrong} if mutant.forward else {"backward": mutant.wrong}
-    report = diagnose(check_run(run, **wrong), run)
-    named = [suggestion.name for suggestion in report.suggestions[:2]]
-    return Trial(report, report.count(FAIL) > 0, mutant.name in named)
+    return Trial(mutant, diagnose(check_run(run, **wrong), run))

@@ -31,7 +31,8 @@ def register(commands):
         "  spikebert gradcheck                          everything, once\n"
         "  spikebert gradcheck lif ssa --seeds 5        two of them, on five problems a setting\n"
         "  spikebert gradcheck --dtype float32          rounding: float32 against float64\n"
-        "  spikebert gradcheck --seeds 20 --json        with the bank of wrong backward passes",
+        "  spikebert gradcheck softmax --mutants        and what wrong passes of it look like\n"
+        "  spikebert gradcheck --seeds 20 --json        the long run, ten minutes on two cores",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     gradcheck.add_argument(
@@ -59,10 +60,15 @@ def register(commands):
         "--seeds", metavar="N", type=int, default=1, help="problems a setting (default: 1)"
     )
     gradcheck.add_argument(
+        "--mutants",
+        action="store_true",
+        help="also plant the bank of wrong passes, each on up to three problems, and print by "
+        "which arrays each was caught and what it was taken for",
+    )
+    gradcheck.add_argument(
         "--json",
         action="store_true",
-        help="also plant the wrong passes of the mutant bank, each on up to three problems, which "
-        "must be caught; and print one line of JSON last",
+        help="with the mutants too, and print one line of JSON last",
     )
     gradcheck.set_defaults(run=run_gradcheck)
 
@@ -90,13 +96,16 @@ def run_gradcheck(args):
     if len(reports) > 10:
         print(f"\n... and {len(reports) - 10} more reports like these")
     totals = {key: sum(tally[key] for tally in tallies) for key in ("checked", "failed", "void")}
-    if args.json:
-        worst = max(tally["worst"] for tally in tallies)
-        mutants = _check_mutants(chosen, args.seeds)
-        print(json.dumps({**totals, "worst": worst, "mutants": mutants}))
-        if mutants["caught"] < mutants["total"]:
-            return 1
-    return int(totals["failed"] + totals["void"] > 0)
+    missed = 0
+    if args.mutants or args.json:
+        mutants, table = _check_mutants(chosen, args.seeds)
+        missed = mutants["total"] - mutants["caught"]
+        if args.mutants:
+            print("\n" + "\n".join(_aligned(table)))
+        if args.json:
+            worst = max(tally["worst"] for tally in tallies)
+            print(json.dumps({**totals, "worst": worst, "mutants": mutants}))
+    return int(totals["failed"] + totals["void"] + missed > 0)
 
 
 def _check_all(cases, args):
@@ -149,13 +158,18 @@ def _table(tallies):
             str(tally["checked"]), f"{tally['worst']:.1e}", f"{tally['bound']:.0e}",
             str(tally["kinks"]), verdict,
         ))  # fmt: skip
+    return _aligned(rows)
+
+
+def _aligned(rows):
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _check_mutants(cases, seeds):
-    """How many wrong passes of these cases are caught, and named among the first two guesses."""
+    """How many wrong passes of these cases are caught, and named among the first two guesses; and
+    the rows of a table of them."""
     from tqdm import tqdm
 
     from ..checking.mutants import MUTANTS, try_mutant
@@ -163,8 +177,12 @@ def _check_mutants(cases, seeds):
     names = {case.name for case in cases}
     bank = [mutant for mutant in MUTANTS if mutant.case in names]
     caught = diagnosed = 0
+    rows = [("backward pass", "mistake", "caught by", "taken for")]
     for mutant in tqdm(bank, file=sys.stderr, desc="mutants", unit="mutant"):
         trials = [try_mutant(mutant, seed) for seed in range(min(seeds, MUTANT_SEEDS))]
-        caught += all(trial.caught for trial in trials)
+        caught += all(trial.caught_by for trial in trials)
         diagnosed += all(trial.diagnosed for trial in trials)
-    return {"total": len(bank), "caught": caught, "diagnosed": diagnosed}
+        by, guesses = trials[0].caught_by, trials[0].report.suggestions
+        shown = ", ".join(by[:3]) + (f" and {len(by) - 3} more" if len(by) > 3 else "")
+        rows.append((mutant.case, mutant.name, shown, guesses[0].name if guesses else "-"))
+    return {"total": len(bank), "caught": caught, "diagnosed": diagnosed}, rows
