@@ -50,7 +50,7 @@ def test_float32_agrees_with_float64_to_rounding(name, backend):
 
 def test_both_backends_of_what_has_a_twin():
     twins = {name for name, case in CASES.items() if len(case.backends) == 2}
-    assert twins == {
+    assert twins >= {
         "lif", "embedding", "gelu", "spiking_linear", "attention", "ssa", "mlp", "encoder_block",
         "spike_encoding", "spike_input", "feed_forward", "spikebert",
     }  # fmt: skip

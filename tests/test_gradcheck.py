@@ -146,6 +146,30 @@ def test_a_wrong_shape_fails(rng):
     assert report.suggestions[0].name == "not summed"
 
 
+def test_a_gradient_too_few_is_refused_by_number(rng):
+    def backward(dy, cache):
+        return linear_backward(dy, cache)[:2]
+
+    message = "returned 2 gradients; 3 are due: x, weight, bias"
+    with pytest.raises(ValueError, match=message):
+        check_gradients(linear_forward, backward, *arrays(rng))
+
+
+def test_a_parameter_without_its_gradient_fails(rng):
+    x, weight, bias = arrays(rng)
+
+    def forward(x, params):
+        return linear_forward(x, params["w"], params["b"])
+
+    def backward(dy, cache):
+        dx, dweight, _ = linear_backward(dy, cache)
+        return [dx, {"w": dweight}]
+
+    report = check_gradients(forward, backward, x, {"w": weight, "b": bias})
+    assert [row.status for row in report.rows] == ["PASS", "PASS", "FAIL"]
+    assert "f_backward returned no gradient of it" in str(report)
+
+
 def test_a_missing_gradient_of_zeros_fails(rng):
     report = check_gradients(cube, lambda dy, x: 0 * dy, rng.standard_normal(5))
     assert report.rows[0].status == "FAIL"

@@ -55,7 +55,7 @@ def bert_map_by(*, dk=False, dv=False):
     """attention_sentence_backward without the transpose in dk or in dv."""
 
     def backward(dy, cache):
-        q, _, v, softmax = cache
+        q, v, softmax = cache.q, cache.v, cache.softmax
         dq, right_dk, right_dv = attention_sentence_backward(dy, cache)
         if dk:
             da = dy @ v.swapaxes(1, 2)
@@ -66,7 +66,7 @@ def bert_map_by(*, dk=False, dv=False):
 
 
 def bert_without_softmax(dy, cache):
-    q, k, v, softmax = cache
+    q, k, v, softmax = cache.q, cache.k, cache.v, cache.softmax
     dscores = dy @ v.swapaxes(1, 2) * q.shape[2] ** -0.5
     return dscores @ k, dscores.swapaxes(1, 2) @ q, softmax.y.swapaxes(1, 2) @ dy
 

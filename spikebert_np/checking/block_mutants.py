@@ -246,7 +246,7 @@ def scores_unscaled(dy, cache):
 
 @wrong_backward("attention_sentence", "left out: softmax")
 def scores_without_softmax(dy, cache):
-    q, k, v, _ = cache
+    q, k, v = cache.q, cache.k, cache.v
     _, _, dv = attention_sentence_backward(dy, cache)
     dscores = dy @ v.swapaxes(1, 2) / np.sqrt(q.shape[2])
     return dscores @ k, dscores.swapaxes(1, 2) @ q, dv

@@ -104,9 +104,10 @@ def _formulas(reference):
         if right not in used:
             continue
         for mistake, wrong in entries:
+            own = wrong if reference.run.case.backward is right else None
             with planted(right, wrong):
-                own = wrong if reference.run.case.backward is right else None
-                yield mistake, reference.gradients(own)
+                predicted = reference.gradients(own)
+            yield mistake, predicted
 
 
 def _formulas_at_one_call(reference):
@@ -124,7 +125,8 @@ def _formulas_at_one_call(reference):
                     return function(*args, **settings)
 
             with edited(at_this_call):
-                yield mistake, reference.gradients()
+                predicted = reference.gradients()
+            yield mistake, predicted
 
 
 def _forward_guesses(run):

@@ -83,6 +83,7 @@ def check_gradients(
     whole model.
     constants: {name: number} that a mistake may have put in or left out, for the diagnosis.
     zero: names of arrays whose gradient is zero by theory; they must be so to rounding.
+    Raises ValueError where f_backward returns more or fewer gradients than f has arguments.
     Returns a GradReport; its suggestions go by the pattern of the error alone (see `diagnosis.py`
     for more).
     """
@@ -93,17 +94,19 @@ def check_gradients(
     y, cache = f(*given)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(np.shape(y))
-    ours = flatten(names, f_backward(np.copy(dy), cache), args)
+    ours = flatten(names, _as_many(names, f_backward(np.copy(dy), cache)), args)
     notes = _notes(cache)
     if not np.array_equal(y, f(*args)[0], equal_nan=True):
         notes += ("f gives another output when called again: bind a seeded generator",)
     if changed := _changed(flatten(names, args), flatten(names, given)):
         notes += (f"{', '.join(changed)} changed: no pass may write to its arguments",)
     arrays = flatten(names, args)
-    scale = max((np.abs(gradient).max(initial=0) for gradient in ours.values()), default=0)
+    sizes = [np.abs(dx).max(initial=0) for dx in ours.values() if dx is not None]
     rows, expected = [], {}
     for name, value in arrays.items():
-        ours.setdefault(name, np.zeros(()))
+        missing = ours.get(name) is None
+        if missing:
+            ours[name] = np.full((), np.nan)
 
         def moved(new, name=name):
             return f(*_with(args, names, name, new))[0]
@@ -114,8 +117,10 @@ def check_gradients(
             expected[name], roughness, floor = differences(moved, value, dy)
             kinks = find_kinks(expected[name], roughness, bound, floor)
             row = compare(name, ours[name], expected[name], bound, kinks=kinks, floor=floor)
-        if name in zero:
-            row = _zero_row(name, ours[name], scale, bound)
+        if missing:
+            row = row._replace(note="f_backward returned no gradient of it")
+        elif name in zero:
+            row = _zero_row(name, ours[name], max(sizes), bound)
         rows.append(row)
     if not fires_enough(cache):
         rows = [row._replace(status=VOID) if row.status == PASS else row for row in rows]
@@ -160,6 +165,16 @@ def _notes(cache):
         rates = ", ".join(f"{rate:.1%}" for rate in firing_rates(cache))
         notes.append(f"firing {rates}, not between 2 % and 98 %: silent neurons prove nothing")
     return tuple(notes)
+
+
+def _as_many(names, grads):
+    """The gradients as a tuple, one for each name."""
+    grads = tuple(grads) if type(grads) in (tuple, list) else (grads,)
+    if len(grads) != len(names):
+        raise ValueError(
+            f"f_backward returned {len(grads)} gradients; {len(names)} are due: {', '.join(names)}"
+        )
+    return grads
 
 
 def _changed(before, after):

@@ -110,7 +110,8 @@ def wrong_assemblies(reference):
                 return edit(function, args, settings, reference.dy)
 
             with edited(at_this_call):
-                yield mistake.format(_layer(function)), reference.gradients()
+                predicted = reference.gradients()
+            yield mistake.format(_layer(function)), predicted
     yield from _exchanged_upstreams(reference, calls)
     yield from _wrong_orders(reference, calls)
     yield from _other_sums(reference, calls)
@@ -127,7 +128,8 @@ def _exchanged_upstreams(reference, calls):
             return function(upstreams.get(number, args[0]), *args[1:], **settings)
 
         with edited(exchange):
-            yield "upstreams exchanged", reference.gradients()
+            predicted = reference.gradients()
+        yield "upstreams exchanged", predicted
 
 
 def _wrong_orders(reference, calls):
@@ -143,7 +145,8 @@ def _wrong_orders(reference, calls):
             return (right[0], *function(dy_i, *args[1:], **settings)[1:])
 
         with edited(earlier):
-            yield f"in the wrong order: {_layer(g)}", reference.gradients()
+            predicted = reference.gradients()
+        yield f"in the wrong order: {_layer(g)}", predicted
 
 
 def _other_sums(reference, calls):
