@@ -22,8 +22,6 @@ MISTAKES = {
     "derivative (or to the result) instead",
     "upstream ignored": "the local derivative was returned without the upstream gradient",
     "passed straight through": "the upstream gradient was handed on as it came",
-    "wrong only where neurons fired": "the error sits where spikes are: look at the reset's "
-    "factor 1 - S",
     "right at the last step only": "t = T-1 is right and every earlier step wrong: what the "
     "next step carries back is at fault, the leak 1 - 1/tau or the reset",
     "wrong at the last step too": "nothing is carried into t = T-1: the slope at H - v_th, or "
@@ -114,7 +112,6 @@ MISTAKES = {
     "rows overwritten": "a word that stands twice collects both gradients: np.add.at, not "
     "rows[ids] = dy (or +=, which keeps one)",
     "rows averaged": "a word that stands twice collects the sum of both gradients, not their mean",
-    "first sentence only": "all sentences share the rows: their gradients add up",
     "positions not restarted": "positions count from 0 in each sentence, not through the batch",
     "rows counted twice": "the sum over a word's tokens was multiplied by their number",
     # activations and softmax

@@ -101,6 +101,9 @@ def straight_path(ours, right, evidence):
         return "straight path dropped"
     if close(ours, right + dy):
         return "straight path counted twice"
+    # Where each entry of dy reaches one entry of dx alone, right / dy is the local derivative.
+    if close(ours, right / dy):
+        return "upstream ignored"
     return "upstream added" if close(ours, right / dy + dy) else None
 
 
