@@ -35,7 +35,7 @@ ORDER = {
     "commands": "options data teacher_cache teacher train use demo gradcheck",
     "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
     "teacher_cache teacher_cache_writer shipped toy_reviews",
-    "checking": "mistakes report patterns differences gradcheck case layer_cases block_cases "
+    "checking": "mistakes report patterns differences gradcheck draw case layer_cases block_cases "
     "model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses diagnosis "
     "cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
 }

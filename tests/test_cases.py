@@ -6,8 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from spikebert_np.checking.case import Draw, check_float32, check_run, prepare
+from spikebert_np.checking.case import check_float32, check_run, prepare
 from spikebert_np.checking.cases import CASES, check
+from spikebert_np.checking.draw import Draw
 from spikebert_np.checking.gradcheck import firing_rates, numerical_vjp, relative_error
 from spikebert_np.layers.lif import lif_backward, lif_forward
 

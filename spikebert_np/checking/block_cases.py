@@ -1,6 +1,8 @@
 """A case for each backward pass of `blocks/`.
 
 Letters: T spike steps, N packed tokens, D width, H heads, E = D // H, F MLP width, V vocabulary.
+
+A long file, because it is a list: each case is read by itself.
 """
 
 from itertools import product

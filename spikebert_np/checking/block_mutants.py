@@ -1,4 +1,7 @@
-"""Wrong passes of blocks and models: the layers are right and put together wrongly."""
+"""Wrong passes of blocks and models: the layers are right and put together wrongly.
+
+A long file, because it is a list: each function is read by itself.
+"""
 
 from dataclasses import replace
 

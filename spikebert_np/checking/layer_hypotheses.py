@@ -1,6 +1,7 @@
 """What the layers' backward passes would give with one term of their formula wrong, term by term.
 
-The LIF neuron's stand in `lif_hypotheses.py`, the blocks' in `block_hypotheses.py`.
+The LIF neuron's stand in `lif_hypotheses.py`, the blocks' in `block_hypotheses.py`. A
+long file, because it is a list: each entry is read by itself.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 """Wrong backward passes of the layers other than LIF: each line but one is right.
 
-The right ones stand in `layers/`; what is wrong is the mutant's name.
+The right ones stand in `layers/`; what is wrong is the mutant's name. A long file, because it is a
+list: each function is read by itself.
 """
 
 import numpy as np
