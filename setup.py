@@ -29,7 +29,7 @@ setup(
     ],
     extras_require={
         "notebooks": ["jupyter>=1.0"],
-        "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.6"],
+        "test": ["pytest>=8.0", "pytest-cov>=5.0", "hypothesis>=6.100", "ruff>=0.6"],
         "oracles": [
             "torch>=2.6",
             "spikingjelly>=2.0.0",

@@ -1,8 +1,9 @@
 """The house: which file may import which, what an import may load, and that no backward pass goes
-without its finite-difference test. Read from the source by `ast`, so imports inside functions (the
+without its finite-difference check. Read from the source by `ast`, so imports inside functions (the
 lazy ones of the Numba twins) count too."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +11,16 @@ from pathlib import Path
 import pytest
 
 import spikebert_np
+from spikebert_np.checking.cases import CASES
 
 PACKAGE = Path(spikebert_np.__file__).parent
-TESTS = Path(__file__).parent
 
 # From the ground up: a folder imports from those before it and from itself.
 FLOORS = ["layers", "blocks", "models", "analysis", "training", "commands"]
 # Beside the floors: what a wing may import, and who may import it.
 WINGS = {
     "data": (set(), {"analysis", "training", "commands"}),
-    "checking": ({"layers", "blocks", "models"}, set()),
+    "checking": ({"layers", "blocks", "models", "training"}, {"commands"}),
 }
 # Within a folder a file imports only from files to its left. A new file is given its place here.
 ORDER = {
@@ -31,10 +32,12 @@ ORDER = {
     "analysis": "firing energy plots",
     "training": "optim schedule checkpoint distill inference loop linear_head frozen_teacher "
     "report stages",
-    "commands": "options data teacher_cache teacher train use demo",
+    "commands": "options data teacher_cache teacher train use demo gradcheck",
     "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
     "teacher_cache teacher_cache_writer toy_reviews shipped",
-    "checking": "gradcheck mutants exercises",
+    "checking": "mistakes report patterns differences gradcheck draw case layer_cases block_cases "
+    "model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses diagnosis "
+    "cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
@@ -160,27 +163,19 @@ def test_importing_loads_nothing_heavy():
     assert not (heavy | {"safetensors", "tqdm"}) & loaded_by(["spikebert_np.cli"])
 
 
-def test_every_backward_pass_has_a_finite_difference_test():
-    tested = set()
-    for path in TESTS.glob("test_*.py"):
-        names = set(imported_names(path))
-        # Files that difference: by gradcheck, or by conftest's helpers, which do.
-        source = path.read_text(encoding="utf-8")
-        if (
-            any(name[:2] == ("checking", "gradcheck") for name in names)
-            or "assert_gradients" in source
-        ):
-            tested |= names
+def test_every_backward_pass_has_a_case():
+    """In `checking/`: what has none is checked by nobody."""
+    checked = {case.backward for case in CASES.values()}
+    found = 0
     for path in FILES:
-        # A Numba twin is reached, and tested, through `backend="numba"`.
-        if module_name(path)[:1] in (
-            ("layers",),
-            ("blocks",),
-            ("models",),
-        ) and not path.stem.endswith("_numba"):
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.FunctionDef) and node.name.endswith("_backward"):
-                    name = (*module_name(path), node.name)
-                    assert name in tested or node.name.startswith("_"), (
-                        f"{'.'.join(name)} is untested"
-                    )
+        folder, *_ = module_name(path) or ("",)
+        # A Numba twin is reached, and checked, through `backend="numba"`; a mutant is wrong.
+        if path.stem.endswith("_numba") or folder == "checking":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = node.name if isinstance(node, ast.FunctionDef) else ""
+            if name.endswith("_backward") and not name.startswith("_"):
+                module = importlib.import_module(f"spikebert_np.{'.'.join(module_name(path))}")
+                assert getattr(module, name) in checked, f"{path.name}: {name} has no case"
+                found += 1
+    assert found == len(checked) == len(CASES)

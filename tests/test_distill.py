@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikebert_np.checking.gradcheck import directional_derivative, numerical_vjp, relative_error
+from spikebert_np.checking.gradcheck import directional_derivative, relative_error
 from spikebert_np.data.batches import Batch
 from spikebert_np.layers.lif import LIFNeuron
 from spikebert_np.models.spikebert import SpikeBertConfig, SpikeBertOutput, init_spikebert
@@ -32,22 +32,6 @@ def problem(rng):
         word_rows=rng.standard_normal((6, 2)),
     )
     return ids, output, embedding, targets
-
-
-def test_each_gradient_is_that_of_the_weighted_loss(rng):
-    ids, output, embedding, targets = problem(rng)
-
-    def loss(logits, tap, embedding):
-        moved = SpikeBertOutput(logits, [output.taps[0], tap])
-        return distillation_forward(moved, ids, embedding, targets, WEIGHTS)[0]
-
-    cache = distillation_forward(output, ids, embedding, targets, WEIGHTS)[2]
-    dlogits, dtaps, dembedding = distillation_backward(cache)
-    args = [output.logits, output.taps[1], embedding]
-    assert dtaps[0] is None, "block 0 is mapped to no layer"
-    for i, gradient in enumerate([dlogits, dtaps[1], dembedding.dense(6)]):
-        numeric = numerical_vjp(lambda x, i=i: loss(*args[:i], x, *args[i + 1 :]), args[i], 1.0)
-        assert relative_error(gradient, numeric) < 1e-7
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -91,6 +75,7 @@ def test_zeroing_a_weight_changes_the_gradient(rng, name):
     def gradients(weights):
         cache = distillation_forward(output, ids, embedding, targets, weights)[2]
         dlogits, dtaps, dembedding = distillation_backward(cache)
+        assert dtaps[0] is None, "block 0 is mapped to no layer"
         return dlogits, dtaps[1], dembedding and dembedding.rows
 
     moved = {"ce": 0, "kl": 0, "feat": 1, "emb": 2}[name]

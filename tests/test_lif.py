@@ -164,3 +164,19 @@ def test_every_surrogate_of_the_numba_twin(rng, surrogate, dtype):
             rounding = 100 * np.finfo(dtype).eps
             np.testing.assert_allclose(cache.s, numba_cache.s, rtol=0, atol=rounding)
             np.testing.assert_allclose(dx, numba_dx, rtol=0, atol=rounding * np.abs(dx).max())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tau": 0.9}, "tau = 0.9"),
+        ({"tau": float("nan")}, "tau = nan"),
+        ({"v_th": 0.0}, "above v_reset"),
+        ({"reset": "zero"}, 'reset = "zero"'),
+        ({"surrogate": "arctan"}, 'surrogate = "arctan"'),
+        ({"alpha": 0.0}, "alpha = 0.0"),
+    ],
+)
+def test_a_neuron_refuses(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        replace(LIFNeuron(), **wrong)

@@ -1,0 +1,167 @@
+"""What the blocks' own formulas would give with one term wrong, term by term."""
+
+from ..blocks.encoder_block import encoder_block_backward
+from ..blocks.mlp import mlp_backward
+from ..blocks.self_attention import attention_sentence_backward
+from ..blocks.spike_encoding import spike_encoding_backward
+from ..blocks.ssa import attention_map, join_heads, split_heads, ssa_backward, ssa_sentence_backward
+from ..layers.parameters import with_prefix
+from ..layers.softmax import softmax_backward
+from ..training.distill import distillation_backward
+from .lif_hypotheses import slope_at
+
+# --- attention ----------------------------------------------------------------------------------
+
+
+def exchanged(backward, i, j):
+    """The same with two of its three gradients in each other's place."""
+
+    def wrong(*args, **settings):
+        grads = list(backward(*args, **settings))
+        grads[i], grads[j] = grads[j], grads[i]
+        return tuple(grads)
+
+    return wrong
+
+
+def times(backward, *factors):
+    """The same, each gradient times its factor: a number or a function of the settings."""
+
+    def wrong(*args, **settings):
+        grads = backward(*args, **settings)
+        numbers = (f(*args, **settings) if callable(f) else f for f in factors)
+        return tuple(number * grad for number, grad in zip(numbers, grads, strict=True))
+
+    return wrong
+
+
+def sentence_map_by(*, dk=False, dv=False):
+    """ssa_sentence_backward without the transpose in dk or in dv."""
+
+    def backward(dy, q, k, v, *, heads, scale):
+        dq, right_dk, right_dv = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
+        dav = split_heads(dy, heads) * scale
+        if dk:
+            da = dav @ split_heads(v, heads).swapaxes(-1, -2)
+            right_dk = join_heads(da @ split_heads(q, heads))
+        if dv:
+            right_dv = join_heads(attention_map(q, k, heads) @ dav)
+        return dq, right_dk, right_dv
+
+    return backward
+
+
+def bert_map_by(*, dk=False, dv=False):
+    """attention_sentence_backward without the transpose in dk or in dv."""
+
+    def backward(dy, cache):
+        q, v, softmax = cache.q, cache.v, cache.softmax
+        dq, right_dk, right_dv = attention_sentence_backward(dy, cache)
+        if dk:
+            da = dy @ v.swapaxes(1, 2)
+            right_dk = softmax_backward(da, softmax) * q.shape[2] ** -0.5 @ q
+        return dq, right_dk, softmax.y @ dy if dv else right_dv
+
+    return backward
+
+
+def bert_without_softmax(dy, cache):
+    q, k, v, softmax = cache.q, cache.k, cache.v, cache.softmax
+    dscores = dy @ v.swapaxes(1, 2) * q.shape[2] ** -0.5
+    return dscores @ k, dscores.swapaxes(1, 2) @ q, softmax.y.swapaxes(1, 2) @ dy
+
+
+def the_scale(dy, q, k, v, *, heads, scale):
+    return scale
+
+
+def its_inverse(dy, q, k, v, *, heads, scale):
+    return 1 / scale
+
+
+def root(dy, cache):
+    return cache.q.shape[2] ** 0.5
+
+
+def inverse_root(dy, cache):
+    return cache.q.shape[2] ** -0.5
+
+
+SSA = [
+    ("k and v swapped", exchanged(ssa_sentence_backward, 1, 2)),
+    ("q and k swapped", exchanged(ssa_sentence_backward, 0, 1)),
+    ("scale missing", times(ssa_sentence_backward, its_inverse, its_inverse, its_inverse)),
+    ("scale missing from dv", times(ssa_sentence_backward, 1, 1, its_inverse)),
+    ("scale missing from dq and dk", times(ssa_sentence_backward, its_inverse, its_inverse, 1)),
+    ("scale missing from dq and dk", times(ssa_sentence_backward, its_inverse, 1, 1)),
+    ("scale missing from dq and dk", times(ssa_sentence_backward, 1, its_inverse, 1)),
+    ("scale twice", times(ssa_sentence_backward, the_scale, the_scale, the_scale)),
+    ("map not transposed", sentence_map_by(dk=True)),
+    ("map not transposed", sentence_map_by(dv=True)),
+    ("map not transposed", sentence_map_by(dk=True, dv=True)),
+]
+BERT_ATTENTION = [
+    ("k and v swapped", exchanged(attention_sentence_backward, 1, 2)),
+    ("q and k swapped", exchanged(attention_sentence_backward, 0, 1)),
+    ("scale missing from dq and dk", times(attention_sentence_backward, root, root, 1)),
+    ("scale missing from dq and dk", times(attention_sentence_backward, root, 1, 1)),
+    ("scale missing from dq and dk", times(attention_sentence_backward, 1, root, 1)),
+    ("scale twice", times(attention_sentence_backward, inverse_root, inverse_root, 1)),
+    ("left out: softmax", bert_without_softmax),
+    ("map not transposed", bert_map_by(dv=True)),
+    ("map not transposed", bert_map_by(dk=True)),
+    ("map not transposed", bert_map_by(dk=True, dv=True)),
+]
+
+# --- the heaviside encoder and the distillation loss ----------------------------------------------
+
+
+def heaviside_by(combine, *, with_slope=True):
+    """spike_encoding_backward of the heaviside encoder; a LIF one as it should be."""
+
+    def backward(ds, cache):
+        if cache.lif is not None:
+            return spike_encoding_backward(ds, cache)
+        neuron = cache.neuron
+        return combine(ds) * (slope_at(cache.current, neuron) if with_slope else 1)
+
+    return backward
+
+
+def with_weight_1(name):
+    """distillation_backward with one loss's weight forgotten."""
+    return lambda cache: distillation_backward(
+        cache._replace(weights=cache.weights._replace(**{name: 1.0}))
+    )
+
+
+def without(name):
+    """distillation_backward with one loss's gradient overwritten by the other's."""
+    return lambda cache: distillation_backward(cache._replace(**{name: None}))
+
+
+def mlp_before_ssa(dy, cache):
+    """encoder_block_backward in the order of the forward pass."""
+    if cache.ssa is None:
+        return encoder_block_backward(dy, cache)
+    dx_ssa, dssa = ssa_backward(dy, cache.ssa)
+    dx_mlp, dmlp = mlp_backward(dy + dx_ssa, cache.mlp)
+    dparams = with_prefix(dmlp, "mlp.") | with_prefix(dssa, "ssa.")
+    return dy + dx_ssa + dx_mlp, dparams
+
+
+BLOCK_HYPOTHESES = {
+    encoder_block_backward: [("in the wrong order: ssa", mlp_before_ssa)],
+    spike_encoding_backward: [
+        ("surrogate left out", heaviside_by(lambda ds: ds.sum(axis=0), with_slope=False)),
+        ("last step only", heaviside_by(lambda ds: ds[-1])),
+        ("first step only", heaviside_by(lambda ds: ds[0])),
+        ("averaged, not summed", heaviside_by(lambda ds: ds.mean(axis=0))),
+    ],
+    distillation_backward: [
+        *(("loss weight missing", with_weight_1(name)) for name in ("ce", "kl", "feat", "emb")),
+        *(("loss overwritten", without(name)) for name in ("ce", "kl")),
+    ],
+    ssa_sentence_backward: SSA,
+    attention_sentence_backward: BERT_ATTENTION,
+}  # fmt: skip

@@ -1,0 +1,99 @@
+"""Derivatives by centred differences, and where a difference was taken across a kink."""
+
+import numpy as np
+
+EPSILON = np.finfo(np.float64).eps
+# A centred difference errs by O(step²) (truncation) + O(EPSILON / step) (rounding): the sum is
+# least near the cube root of EPSILON, 6e-6, times the length over which f bends.
+STEP = float(np.cbrt(EPSILON))
+# A kink that the interval holds shifts the difference by at most 3.5 times what `differences`
+# measures of it: at a quarter of the bound, no kink can decide a verdict unseen.
+KINK_SHARE = 0.25
+
+
+def step_size(x):
+    """One step for a whole array: STEP times the array's own size (root mean square).
+
+    The length over which f bends is not known; the spread of the values that the array holds is
+    the best guess at it. Zeros (a fresh bias) have none, so no size below 0.01 is believed.
+    """
+    return STEP * max(0.01, float(np.sqrt(np.square(x).mean()))) if x.size else STEP
+
+
+def differences(f, x, dy, step=None):
+    """dyᵀ df/dx an entry at a time, and how unlike a smooth function's the differences are.
+
+    Each entry is differenced over two steps, h and h/2. D = (f(x+h) - f(x-h)) / 2h agrees for both
+    to O(h²) where f is smooth, and the second difference G = (f(x+h) - 2 f(x) + f(x-h)) / h halves.
+    A kink within the interval breaks one or the other, wherever it lies: a jump J of the slope at
+    x + a, 0 <= a < h/2, moves D(h) - D(h/2) by J a / 2h and G(h) - 2 G(h/2) by J (3 a / h - 1).
+    Where there is none, (4 D(h/2) - D(h)) / 3 cancels the truncation of second order (Richardson).
+    """
+    x = np.array(x, dtype=np.float64)
+    numeric, roughness = np.empty_like(x), np.empty_like(x)
+    step = step or step_size(x)
+    y = f(x)
+    for index in np.ndindex(x.shape):
+        value = x[index]
+
+        def centred(h, index=index, value=value):
+            x[index] = value + h
+            above = f(x)
+            x[index] = value - h
+            below = f(x)
+            x[index] = value
+            # Subtracted before they are summed: less is lost to rounding.
+            first = np.sum((above - below) * dy) / (2 * h)
+            return first, np.sum(((above - y) - (y - below)) * dy) / h
+
+        (wide, wide_gap), (narrow, narrow_gap) = centred(step), centred(step / 2)
+        numeric[index] = (4 * narrow - wide) / 3
+        roughness[index] = max(abs(wide - narrow), abs(wide_gap - 2 * narrow_gap))
+    return numeric, roughness, rounding_floor(y, dy, step)
+
+
+def rounding_floor(y, dy, step):
+    """The derivative that rounding alone can feign: EPSILON Σ|y dy| / step, twice over."""
+    return float(4 * EPSILON * np.sum(np.abs(y * dy)) / step)
+
+
+def numerical_vjp(f, x, dy):
+    """The vector-Jacobian product dyᵀ df/dx, an entry of x at a time, by centred differences.
+
+    f: a function of one float64 array that returns one array; x is not changed; dy has the shape
+    of f(x). Returns an array of the shape of x.
+    """
+    return differences(f, x, dy)[0]
+
+
+def is_rough(roughness, scale, bound, floor):
+    """Whether a difference is unlike a smooth function's, by more than rounding explains.
+
+    The second differences take twice as many numbers, over half the step, and twice: 8 floors.
+    """
+    return roughness > max(KINK_SHARE * bound * scale, 8 * floor)
+
+
+def find_kinks(numeric, roughness, bound, floor):
+    """The entries whose difference was taken across a point where f has no derivative, a mask."""
+    kinks = np.zeros(numeric.shape, bool)
+    while not kinks.all():
+        # A jump makes a difference of its own size / step: the scale is that of the other entries.
+        scale = np.abs(numeric[~kinks]).max(initial=0)
+        found = is_rough(roughness, scale, bound, floor)
+        if (found | kinks).sum() == kinks.sum():
+            break
+        kinks |= found
+    return kinks
+
+
+def directional_derivative(f, params, direction):
+    """d/dε f(params + ε direction) at 0 by centred differences, for a scalar f of a dict of arrays.
+
+    Compare it with the sum over all keys of <gradient, direction>.
+    """
+
+    def moved(step):
+        return f({key: value + step * direction[key] for key, value in params.items()})
+
+    return (moved(STEP) - moved(-STEP)) / (2 * STEP)

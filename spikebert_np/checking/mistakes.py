@@ -1,0 +1,187 @@
+"""The mistakes that a backward pass is made with, by name, each with the sentence that explains it.
+
+The mutants are named by it, and so are the diagnoses. A name may end in a detail after a colon:
+`left out: lif`.
+"""
+
+MISTAKES = {
+    # sums, shapes and factors, anywhere
+    "sign flipped": "the gradient has the right size and points the wrong way",
+    "gradient missing": "the gradient is zero everywhere: it was never written, or was overwritten",
+    "transposed": "the array is the transpose of the right one: x.T @ dy, not dy.T @ x",
+    "gradients swapped": "two gradients are right but returned in each other's place",
+    "constant factor": "the gradient is right but for one number that multiplies all of it",
+    "last step only": "a parameter (or current) that all time steps read collects the gradient "
+    "of each of them; here only the last step's arrived: sum over T",
+    "first step only": "a parameter that all time steps read collects the gradient of each of "
+    "them; here only the first step's arrived: sum over T",
+    "averaged, not summed": "a parameter's gradient is the sum over all rows that read it, not "
+    "their mean",
+    "not summed": "the array still has the leading axes that should have been summed over",
+    "upstream added": "the chain rule multiplies: the upstream gradient was added to the local "
+    "derivative (or to the result) instead",
+    "upstream ignored": "the local derivative was returned without the upstream gradient",
+    "passed straight through": "the upstream gradient was handed on as it came",
+    "right at the last step only": "t = T-1 is right and every earlier step wrong: what the "
+    "next step carries back is at fault, the leak 1 - 1/tau or the reset",
+    "wrong at the last step too": "nothing is carried into t = T-1: the slope at H - v_th, or "
+    "the input's factor, is wrong already there",
+    "steps without gradient": "some time steps' gradients are zero: the loop over t does not "
+    "reach them",
+    "one sentence right": "some sentences are right and others wrong: look at `offsets`",
+    "first token only": "only the first token of each sentence is wrong (or alone is right): "
+    "look at where offsets start and stop",
+    "last token only": "only the last token of each sentence is wrong (or alone is right): look "
+    "at where offsets stop",
+    "missing a constant along the last axis": "ours and the right gradient differ by one number "
+    "a row: a mean over the last axis was not subtracted",
+    # linear
+    "weight not transposed": "y = x W takes the gradient back by the transpose: dx = dy Wᵀ",
+    "input left out": "dW = xᵀ dy: each row of the weight's gradient is multiplied by its input",
+    # layer norm
+    "mean term missing": "every x moves its row's mean: mean(dx_hat) must be subtracted",
+    "variance term missing": "every x moves its row's variance: x_hat mean(dx_hat x_hat) must "
+    "be subtracted",
+    "statistics held constant": "mean and variance move with x: both means must be subtracted",
+    "gain left out": "x_hat reaches y through the gain: dx_hat = dy gain",
+    "1/std left out": "x_hat = centred / std, so dx is divided by the standard deviation too",
+    "1/std twice": "the division by the standard deviation was done twice",
+    "times std, not 1/std": "x_hat = centred / std: dx is divided by the standard deviation",
+    "variance divided by D - 1": "the variance is divided by D here, and so is its gradient's mean",
+    "normalised over tokens": "layer norm's means run over the width of one token, not over tokens",
+    "gain gradient without x_hat": "y = gain x_hat: dgain multiplies dy by x_hat before the sum",
+    "gain gradient with the scaled x_hat": "dgain multiplies dy by x_hat, not by gain x_hat",
+    # LIF
+    "leak dropped": "H[t] holds (1 - 1/tau) V[t-1]: without that path no gradient travels back "
+    "in time",
+    "1/tau for 1 - 1/tau": "V keeps 1 - 1/tau of itself; 1/tau is the share of the input (the "
+    "two agree at tau = 2 alone)",
+    "leak of 1": "V keeps only 1 - 1/tau of itself from step to step: the factor is missing",
+    "reset factor missing": "a hard reset keeps V = (1 - S) H: where a neuron fired, the "
+    "carried gradient is multiplied by 1 - S",
+    "reset factor inverted": "a hard reset lets the gradient through where the neuron did not "
+    "fire: 1 - S, not S",
+    "reset attached": "the reset is detached: S is a constant there and no gradient flows "
+    "through it",
+    "reset detached": "the reset is attached: V depends on H through S too, a term dV/dS times "
+    "the surrogate",
+    "reset's sign": "a spike lowers V: the path through the reset enters with a minus",
+    "soft reset's term for a hard one": "a hard reset's dV/dS is v_reset - H, a soft one's -v_th",
+    "hard reset's term for a soft one": "a soft reset's dV/dS is -v_th, a hard one's v_reset - H",
+    "v_reset forgotten": "a hard reset's dV/dS is v_reset - H, not -H",
+    "surrogate at V": "the neuron fires on H, before the reset: the surrogate's slope is taken "
+    "at H - v_th, not at V - v_th",
+    "surrogate without the threshold": "the surrogate's slope is taken at H - v_th, not at H",
+    "surrogate left out": "S = Θ(H - v_th): the upstream gradient is multiplied by the "
+    "surrogate's slope",
+    "alpha left out": "the slope was taken with alpha = 1: alpha sharpens the surrogate",
+    "another surrogate": "the slope is that of another surrogate than the neuron's",
+    "slope S (1 - S)": "S (1 - S) is the slope of a sigmoid with alpha = 1, not of this surrogate",
+    "spike for slope": "the gradient flows near the threshold, by the surrogate's slope, and "
+    "not where S = 1",
+    "surrogate on the carried gradient": "V's own path from step to step does not pass the "
+    "spike: only dS and the attached reset are multiplied by the slope",
+    "upstream added to the slope": "ds multiplies the surrogate's slope; here they were added",
+    "input's 1/tau missing": "with decay_input X enters as X / tau, and so does its gradient",
+    "input's 1/tau too many": "without decay_input X enters undivided, and so does its gradient",
+    "1 - 1/tau on the input": "X enters with its own factor, 1/tau or 1; 1 - 1/tau is the "
+    "membrane's",
+    "reset left out": "after a spike the membrane goes back to v_reset, or down by v_th",
+    "another reset": "the membrane was reset by another rule than the neuron's",
+    "another charge": "the input was divided by tau where it enters undivided, or the other way "
+    "round",
+    "leak of the input's gradient": "dV[t-1] = (1 - 1/tau) dH, of dH itself and not of dX",
+    "another leak": "V[t-1] enters H[t] with the factor 1 - 1/tau exactly",
+    "reset's path without the slope": "the attached reset goes through S: its term is "
+    "multiplied by the surrogate's slope too",
+    "surrogate at another point": "the slope is taken at H - v_th, where the neuron decides to "
+    "fire",
+    "first step left out": "the loop over t ends at 0, not at 1",
+    "leak twice": "V keeps 1 - 1/tau of itself; the factor was applied twice",
+    "hard reset's factor for another": "1 - S belongs to the hard reset alone",
+    "v_th forgotten": "a soft reset takes v_th away at a spike: its dV/dS is -v_th, not -1",
+    "alpha squared": "the slope has one factor alpha already",
+    "curve for slope": "the surrogate's primitive was taken for its slope",
+    "slope of another step": "the spike of step t fired on H[t]: the slope is taken at that step",
+    "carried gradient accumulated": "dV is replaced at each step, not added up: only the next "
+    "step reads V[t]",
+    "upstream of the last step only": "every step's spikes were read by what follows: ds[t] "
+    "enters at each t",
+    "forward in time": "backpropagation through time walks from t = T-1 to 0",
+    # embeddings
+    "rows overwritten": "a word that stands twice collects both gradients: np.add.at, not "
+    "rows[ids] = dy (or +=, which keeps one)",
+    "rows averaged": "a word that stands twice collects the sum of both gradients, not their mean",
+    "positions not restarted": "positions count from 0 in each sentence, not through the batch",
+    "rows counted twice": "the sum over a word's tokens was multiplied by their number",
+    # activations and softmax
+    "another GELU": "the slope is that of an approximation of GELU; here Φ is exact",
+    "density without x": "the second term is x φ(x): x is missing from it",
+    "mask inverted": "the gradient flows where the entry was kept, not where it was dropped",
+    "density term missing": "the derivative of x Φ(x) is Φ(x) + x φ(x): a product has two terms",
+    "density not normalised": "φ(x) = exp(-x²/2) / √(2π): the constant is missing",
+    "tanh not squared": "tanh' = 1 - y²",
+    "slope at y for slope at x": "tanh' = 1 - tanh(x)²: y is tanh(x) already, and was put "
+    "through it once more",
+    "mask not scaled": "what dropout keeps is scaled by 1 / (1 - rate), in the gradient too",
+    "softmax's other entries": "raising one x lowers all other shares: the sum over the row "
+    "must be subtracted",
+    "softmax as a sigmoid": "y (1 - y) is only the diagonal of softmax's Jacobian",
+    "softmax's diagonal": "dx = y (dy - sum(dy y)): both terms are multiplied by y",
+    "softmax over the wrong axis": "the sum runs over the axis that softmax ran over, the last",
+    # pooling
+    "not divided by the length": "a mean over a sentence gives each token 1 / length of the "
+    "gradient",
+    "one length for all sentences": "each sentence's mean divides by its own length",
+    "not divided by T": "a mean over time gives each step 1 / T of the gradient",
+    # losses
+    "one-hot not subtracted": "cross-entropy's gradient is softmax minus the one-hot label",
+    "one-hot's sign": "softmax minus the one-hot label, not plus",
+    "sign for the difference": "the derivative of a square is twice the difference, not its sign",
+    "not divided by the batch": "the loss is a mean over the batch: so is its gradient",
+    "temperature squared missing": "the loss carries temperature², which keeps the gradient's "
+    "size; without it the gradient shrinks",
+    "temperature of the logits missing": "logits enter divided by the temperature: one of the "
+    "loss's two factors is taken back",
+    "gradient through the teacher": "the teacher's logits are constants: no gradient of theirs "
+    "belongs here",
+    "reversed divergence": "KL(teacher || student), not KL(student || teacher): the gradient is "
+    "q - p",
+    "divided by the classes": "the mean runs over the batch, not over the classes too",
+    "2 missing": "the derivative of a square is twice the difference",
+    "divided by the rows only": "the mean runs over all entries: divide by the size, not by the "
+    "number of rows",
+    "loss weight missing": "each loss enters with its own weight, and so does its gradient",
+    "loss overwritten": "two losses read the same logits: their gradients add up",
+    # attention
+    "k and v swapped": "the gradients of k and v stand in each other's place",
+    "q and k swapped": "the gradients of q and k stand in each other's place",
+    "scale missing": "y = (q kᵀ) v scale: the scale multiplies the gradient of q, k and v",
+    "scale missing from dv": "the scale multiplies every branch, dv too",
+    "scale missing from dq and dk": "the scale multiplies every branch, dq and dk too",
+    "scale twice": "the scale was applied twice on one way",
+    "map not transposed": "a = q kᵀ: dk = daᵀ q, and dv = aᵀ dy",
+    "leaking across sentences": "each sentence attends to itself alone: the products must stop "
+    "at its offsets",
+    "heads not split": "each head attends by itself: split D into H heads before the products",
+    # compositions; the detail is the layer
+    "left out": "this layer's own derivative was skipped: the gradient passed it unchanged",
+    "path dropped": "the input is read here too, and the gradient of this path is missing in it",
+    "straight path dropped": "y = x + f(x): dy itself belongs to dx, beside f's share",
+    "straight path counted twice": "y = x + f(x): dy belongs to dx once",
+    "straight path of another gradient": "the straight path carries the gradient of the sum "
+    "itself, not one before or after it",
+    "in the wrong order": "the backward pass walks the forward steps in reverse: this layer was "
+    "given the gradient from before its neighbour",
+    "fed the block's own upstream": "this layer read the gradient of the block's output instead "
+    "of the one that arrived at its own",
+    "upstreams exchanged": "these two layers were fed each other's upstream gradient",
+    "threshold not halved": "the attention's neuron fires at v_th / 2: so its surrogate is "
+    "taken there",
+}
+
+
+def explain(name):
+    """The sentence of a mistake; its detail, where there is one, is put before it."""
+    mistake, _, detail = name.partition(": ")
+    return f"{detail}: {MISTAKES[mistake]}" if detail else MISTAKES[mistake]

@@ -1,0 +1,125 @@
+"""A case for the whole student and for the loss of both stages of distillation.
+
+Letters: T spike steps, N packed tokens, B sentences, D width, V vocabulary, C classes.
+"""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from ..models.spikebert import (
+    SpikeBertConfig,
+    SpikeBertOutput,
+    init_spikebert,
+    spikebert_backward,
+    spikebert_forward,
+)
+from ..training.distill import (
+    LossWeights,
+    Targets,
+    distillation_backward,
+    distillation_forward,
+)
+from .block_cases import RESETS
+from .case import Problem, case
+
+
+def adapt_spikebert(forward, backward):
+    """Logits and taps laid end to end, so that there is one output."""
+
+    def model_forward(params, *, config, neuron, backend, frozen=None, **settings):
+        output, cache = forward(
+            params=params,
+            config=replace(config, neuron=neuron),
+            backend=backend,
+            frozen=frozen and frozen[1],
+            **settings,
+        )
+        parts = [output.logits, *output.taps]
+        return np.concatenate([part.ravel() for part in parts]), ([p.shape for p in parts], cache)
+
+    def model_backward(dy, cache):
+        shapes, cache = cache
+        cuts = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
+        parts = [
+            part.reshape(shape) for part, shape in zip(np.split(dy, cuts), shapes, strict=True)
+        ]
+        return (backward(parts[0], parts[1:], cache),)
+
+    return model_forward, model_backward
+
+
+@case(
+    spikebert_forward,
+    spikebert_backward,
+    floor="model",
+    variants=[
+        {"original": original, **reset} for original, reset in product((False, True), RESETS)
+    ],
+    adapt=adapt_spikebert,
+    directional=True,
+)
+def spikebert(draw):
+    V = 5  # fewer words than tokens: some stand twice
+    shape = {
+        "vocab_size": V,
+        "width": 6,
+        "heads": 2,
+        "mlp_width": draw.size(7, 8),
+        "steps": draw.T,
+        "classes": 3,
+        "teacher_width": 5,
+        "scale": float(draw.rng.uniform(0.6, 0.9)),
+        "dropout": 0.2,
+    }
+    if draw.variant["original"]:
+        config = SpikeBertConfig.original(**shape)
+    else:
+        config = SpikeBertConfig(**shape, embedding_width=4, max_tokens=7)
+    settings = {
+        "ids": draw.ids(V),
+        "offsets": draw.offsets,
+        "config": config,
+        "neuron": draw.neuron,
+        "rng": draw.size(0, 10**6),
+    }
+    return Problem({}, settings, draw.params(init_spikebert(config, draw.rng)))
+
+
+def adapt_distillation(forward, backward):
+    """The loss of an output whose last block's tap is moved; its other tap meets no loss."""
+
+    def loss_forward(logits, tap, embedding, ids, targets, weights):
+        output = SpikeBertOutput(logits, [np.zeros_like(tap), tap])
+        loss, _, cache = forward(output, ids, embedding, targets, weights)
+        return loss, cache
+
+    def loss_backward(dloss, cache):
+        dlogits, dtaps, dembedding = backward(cache)
+        return (
+            dloss * dlogits,
+            dloss * dtaps[1],
+            dembedding._replace(rows=dloss * dembedding.rows),
+        )
+
+    return loss_forward, loss_backward
+
+
+@case(distillation_forward, distillation_backward, adapt=adapt_distillation)
+def distillation(draw):
+    B, C, V, D_emb = 3, 4, 5, 2
+    tap = draw.normal(draw.offsets[-1], 5)
+    embedding = draw.normal(V, D_emb)
+    weights = draw.rng.uniform(0.2, 1.5, 4).tolist()
+    settings = {
+        "ids": draw.ids(V),
+        "targets": Targets(
+            labels=draw.rng.integers(0, C, B),
+            logits=2 * draw.normal(B, C),
+            hidden={1: draw.normal(*tap.shape)},
+            word_rows=draw.normal(V, D_emb),
+        ),
+        "weights": LossWeights(*weights, temperature=float(draw.rng.uniform(1.5, 3.5))),
+    }
+    return Problem({"logits": draw.normal(B, C), "tap": tap, "embedding": embedding}, settings)
