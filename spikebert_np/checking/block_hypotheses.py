@@ -51,6 +51,11 @@ def sentence_map_by(*, dk=False, dv=False):
     return backward
 
 
+def joined_without_transpose(dy, q, k, v, *, heads, scale):
+    grads = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
+    return tuple(split_heads(grad, heads).reshape(grad.shape) for grad in grads)
+
+
 def bert_map_by(*, dk=False, dv=False):
     """attention_sentence_backward without the transpose in dk or in dv."""
 
@@ -88,6 +93,7 @@ def inverse_root(dy, cache):
 
 
 SSA = [
+    ("heads joined without a transpose", joined_without_transpose),
     ("k and v swapped", exchanged(ssa_sentence_backward, 1, 2)),
     ("q and k swapped", exchanged(ssa_sentence_backward, 0, 1)),
     ("scale missing", times(ssa_sentence_backward, its_inverse, its_inverse, its_inverse)),

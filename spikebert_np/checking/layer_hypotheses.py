@@ -77,6 +77,21 @@ def norm_by(*, mean=1, variance=1, power=1, with_gain=True, axis=-1, gain=None, 
     return backward
 
 
+def norm_by_raw(*, mean=False, variance=False):
+    """layernorm_backward with dy in place of dx_hat = dy gain in one of its two means."""
+
+    def backward(dy, cache):
+        x_hat, inv_std, gain = cache
+        _, dgain, dbias = layernorm_backward(dy, cache)
+        dx_hat = dy * gain
+        of_mean, of_variance = dy if mean else dx_hat, dy if variance else dx_hat
+        dx = dx_hat - of_mean.mean(axis=-1, keepdims=True)
+        dx = dx - x_hat * (of_variance * x_hat).mean(axis=-1, keepdims=True)
+        return dx * inv_std, dgain, dbias
+
+    return backward
+
+
 def norm_by_the_sample_variance(dy, cache):
     width = cache.x_hat.shape[-1]
     return norm_by(variance=width / (width - 1))(dy, cache)
@@ -90,6 +105,8 @@ LAYERNORM = [
     ("mean term missing", norm_by(mean=0)),
     ("variance term missing", norm_by(variance=0)),
     ("variance term missing", norm_by(mean=1, variance=-1)),
+    ("variance term without the gain", norm_by_raw(variance=True)),
+    ("mean term without the gain", norm_by_raw(mean=True)),
     ("statistics held constant", norm_by(mean=0, variance=0)),
     ("gain left out", norm_by(with_gain=False)),
     ("1/std left out", norm_by(power=0)),

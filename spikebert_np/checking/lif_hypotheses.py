@@ -113,19 +113,22 @@ LIF_STEP = [
 ]  # fmt: skip
 
 
-def loop_by(*, slope_of=0, accumulate=False, only_last=False, first=0):
-    """lif_backward with the slope of a neighbouring step, with the carried gradient added to what
-    was carried before, with the upstream gradient of the last step alone, or not from `first`."""
+def loop_by(*, slope_of=0, gate_of=0, accumulate=False, only_last=False, first=0):
+    """lif_backward with the slope or the reset of a neighbouring step, with the carried gradient
+    added to what was carried before, with the last step's upstream alone, or not from `first`."""
 
     def backward(ds, cache):
         h, s, neuron, _ = cache
         last = len(h) - 1
         dx, dv = np.zeros_like(h), np.zeros_like(h[0])
         for t in reversed(range(first, len(h))):
-            near = h[min(max(t + slope_of, 0), last)]
+            near, gate = (
+                array[min(max(t + shift, 0), last)]
+                for array, shift in ((h, slope_of), (s, gate_of))
+            )
             step = step_by(d=lambda h, s, n, near=near: slope_at(near - n.v_th, n))
             upstream = ds[t] if t == last or not only_last else 0 * ds[t]
-            dx[t], carried = step(upstream, dv, h[t], s[t], neuron)
+            dx[t], carried = step(upstream, dv, h[t], gate, neuron)
             dv = dv + carried if accumulate else carried
         return dx
 
@@ -146,6 +149,8 @@ LIF_HYPOTHESES = {
         ("forward in time", lif_forward_in_time),
         ("slope of another step", loop_by(slope_of=-1)),
         ("slope of another step", loop_by(slope_of=1)),
+        ("reset factor of another step", loop_by(gate_of=-1)),
+        ("reset factor of another step", loop_by(gate_of=1)),
         ("first step left out", loop_by(first=1)),
         ("carried gradient accumulated", loop_by(accumulate=True)),
         ("upstream of the last step only", loop_by(only_last=True)),

@@ -42,6 +42,10 @@ MISTAKES = {
     "mean term missing": "every x moves its row's mean: mean(dx_hat) must be subtracted",
     "variance term missing": "every x moves its row's variance: x_hat mean(dx_hat x_hat) must "
     "be subtracted",
+    "variance term without the gain": "the variance's term is built from dx_hat = dy gain, as the "
+    "mean's is, not from dy",
+    "mean term without the gain": "the mean's term is built from dx_hat = dy gain, as the "
+    "variance's is, not from dy",
     "statistics held constant": "mean and variance move with x: both means must be subtracted",
     "gain left out": "x_hat reaches y through the gain: dx_hat = dy gain",
     "1/std left out": "x_hat = centred / std, so dx is divided by the standard deviation too",
@@ -59,6 +63,8 @@ MISTAKES = {
     "leak of 1": "V keeps only 1 - 1/tau of itself from step to step: the factor is missing",
     "reset factor missing": "a hard reset keeps V = (1 - S) H: where a neuron fired, the "
     "carried gradient is multiplied by 1 - S",
+    "reset factor of another step": "the gradient that arrives at V[t] passes the reset of step t: "
+    "1 - S[t], not a neighbour's",
     "reset factor inverted": "a hard reset lets the gradient through where the neuron did not "
     "fire: 1 - S, not S",
     "reset attached": "the reset is detached: S is a constant there and no gradient flows "
@@ -163,6 +169,8 @@ MISTAKES = {
     "map not transposed": "a = q kᵀ: dk = daᵀ q, and dv = aᵀ dy",
     "leaking across sentences": "each sentence attends to itself alone: the products must stop "
     "at its offsets",
+    "heads joined without a transpose": "(T, H, n, E) goes back to (T, n, H, E) before it is "
+    "reshaped to (T, n, D); reshaped as it lies in memory, heads and words are mixed up",
     "heads not split": "each head attends by itself: split D into H heads before the products",
     # compositions; the detail is the layer
     "left out": "this layer's own derivative was skipped: the gradient passed it unchanged",
