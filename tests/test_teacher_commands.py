@@ -83,7 +83,7 @@ def test_cache_holds_what_the_teacher_gives(teacher, corpus, tmp_path, capsys):
     assert "7 sentences (train 5, dev 2)" in capsys.readouterr().out
     cache = load_cache(tmp_path / "cache")
     config, params = load_bert(teacher)
-    output = bert_forward(cache.ids, cache.offsets, params, config)
+    output, _ = bert_forward(cache.ids, cache.offsets, params, config)
     assert cache.splits == {"train": (0, 5), "dev": (5, 7)}
     assert cache.labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
     np.testing.assert_allclose(cache.logits, output.logits, atol=1e-5)
@@ -106,7 +106,7 @@ def test_features_are_means_over_each_sentence(teacher):
     ids, offsets = np.arange(5, 14), np.array([0, 2, 9])
     reading = read_corpus_with_teacher(ids, offsets, params, config, [1])
     (states,) = reading.states
-    output = bert_forward(ids, offsets, params, config)
+    output, _ = bert_forward(ids, offsets, params, config)
     np.testing.assert_allclose(states[1], output.hidden[0], atol=1e-5)
     layers = [output.embeddings, output.hidden[0], output.hidden[2]]
     second = np.concatenate([layer[2:9].mean(axis=0) for layer in layers])

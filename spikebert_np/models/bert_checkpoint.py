@@ -29,6 +29,14 @@ _SIZES = {
     "token_types": "type_vocab_size",
 }
 
+# Hugging Face knows one pooling only, and no key for it: ours is read by this project alone.
+_OTHERS = {
+    "norm_eps": ("layer_norm_eps", float, 1e-12),
+    "dropout": ("hidden_dropout_prob", float, 0.1),
+    "attention_dropout": ("attention_probs_dropout_prob", float, 0.1),
+    "pooling": ("spikebert_np_pooling", str, "first"),
+}
+
 
 def load_bert(directory, dtype=np.float32):
     """(config, params) of the BERT in a Hugging Face directory.
@@ -80,10 +88,13 @@ def read_config(path):
     for key in _SIZES.values():
         if type(raw.get(key)) is not int or raw[key] < 1:
             raise InputError(f"{path}: {key} must be a positive integer, not {raw.get(key)!r}")
-    config = BertConfig(
-        norm_eps=float(raw.get("layer_norm_eps", 1e-12)),
-        **{own: raw[key] for own, key in _SIZES.items()},
-    )
+    try:
+        config = BertConfig(
+            **{own: raw[key] for own, key in _SIZES.items()},
+            **{own: kind(raw.get(key, default)) for own, (key, kind, default) in _OTHERS.items()},
+        )
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}; fetch it again, or correct it") from None
     if config.width % config.heads:
         raise InputError(
             f"{path}: hidden_size {config.width} is no multiple of "

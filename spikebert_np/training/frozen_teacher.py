@@ -43,7 +43,7 @@ def read_corpus_with_teacher(ids, offsets, params, config, layers):
         with tqdm(total=len(ids), desc="teacher", unit=" tokens", unit_scale=True) as bar:
             for index in batch_indices(offsets, max_tokens=BATCH_TOKENS):
                 batch = make_batch(ids, offsets, None, index)
-                output = bert_forward(batch.ids, batch.offsets, params, config, backend="numba")
+                output, _ = bert_forward(batch.ids, batch.offsets, params, config, backend="numba")
                 hidden = [output.embeddings, *output.hidden]  # depth + 1 of (n, D)
                 for k, layer in enumerate(pooled_layers):
                     pooled, _ = mean_pool_forward(hidden[layer][None], batch.offsets)  # (1, b, D)
