@@ -32,7 +32,7 @@ ORDER = {
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
     "frozen_teacher workers finetune_teacher report stages",
     "commands": "options data teacher_cache teacher_finetune teacher train use demo",
-    "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
+    "data": "download formats readers split check tokenizer corpus batches sst2 pretrained "
     "teacher_cache teacher_cache_writer shipped toy_reviews",
     "checking": "gradcheck mutants exercises",
 }

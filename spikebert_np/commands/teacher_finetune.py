@@ -113,7 +113,7 @@ def _read_labelled(path):
     for name in ("train", "dev"):
         if name not in splits:
             remedy = (
-                f"make one with `spikebert data split --data {path} --out DIR` and give that DIR"
+                f"make one with `spikebert data split {path} --out DIR` and give that DIR"
                 if name == "dev"
                 else "give the folder with the training file too"
             )

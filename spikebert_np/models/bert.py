@@ -41,6 +41,8 @@ from ..layers.linear import LinearCache, linear_backward, linear_forward
 from ..layers.parameters import select, with_prefix
 from ..layers.pooling import MeanPoolCache, mean_pool_backward, mean_pool_forward
 
+POOLINGS = ("first", "mean")
+
 
 @dataclass(frozen=True)
 class BertConfig:
@@ -65,7 +67,7 @@ class BertConfig:
     attention_dropout: float = 0.1  # of the attention maps
 
     def __post_init__(self):
-        if self.pooling not in ("first", "mean"):
+        if self.pooling not in POOLINGS:
             raise ValueError(f'pooling = "{self.pooling}": choose "first" or "mean"')
         if not (0 <= self.dropout < 1 and 0 <= self.attention_dropout < 1):
             raise ValueError("dropout and attention_dropout must be from 0 to below 1")

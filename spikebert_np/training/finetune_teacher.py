@@ -16,7 +16,7 @@ import numpy as np
 from ..data.batches import batch_indices, make_batch
 from ..errors import InputError
 from ..layers.losses import cross_entropy_backward, cross_entropy_forward
-from ..models.bert import bert_backward, bert_forward
+from ..models.bert import POOLINGS, bert_backward, bert_forward
 from .inference import accuracy
 from .optim import adamw_step, clip_gradients
 from .resume import read_checkpoint, write_checkpoint
@@ -30,7 +30,7 @@ READING_TOKENS = 1024
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """How a teacher is fine-tuned. Raises ValueError for a pooling that does not exist."""
+    """How a teacher is fine-tuned. Raises ValueError for an unknown pooling."""
 
     epochs: int = 3
     batch_tokens: int = 768
@@ -43,6 +43,10 @@ class TeacherSettings:
     pooling: str = "first"
     patience: int = 2
     seed: int = 0
+
+    def __post_init__(self):
+        if self.pooling not in POOLINGS:
+            raise ValueError(f'pooling = "{self.pooling}": choose "first" or "mean"')
 
 
 def training_bytes(params, config, settings, workers):

@@ -8,10 +8,12 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def _adamw(param, grad, mean, square, beta1, beta2, one, rate, square_correction, eps, keep):
+def _adamw(
+    param, grad, mean, square, beta1, rest1, beta2, rest2, rate, square_correction, eps, keep
+):
     for i in range(param.size):
-        mean[i] = beta1 * mean[i] + (one - beta1) * grad[i]
-        square[i] = beta2 * square[i] + (one - beta2) * (grad[i] * grad[i])
+        mean[i] = beta1 * mean[i] + rest1 * grad[i]
+        square[i] = beta2 * square[i] + rest2 * (grad[i] * grad[i])
         param[i] *= keep
         param[i] -= rate * mean[i] / (np.sqrt(square[i] * square_correction) + eps)
 
@@ -22,5 +24,5 @@ def adamw(param, grad, mean, square, beta1, beta2, rate, square_correction, eps,
     rate: the learning rate over 1 - beta1^step. keep: 1 - learning rate times weight decay.
     """
     flat = [array.reshape(-1) for array in (param, np.ascontiguousarray(grad), mean, square)]
-    numbers = (beta1, beta2, 1, rate, square_correction, eps, keep)
+    numbers = (beta1, 1 - beta1, beta2, 1 - beta2, rate, square_correction, eps, keep)
     _adamw(*flat, *(param.dtype.type(number) for number in numbers))
