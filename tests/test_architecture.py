@@ -32,8 +32,8 @@ ORDER = {
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
     "frozen_teacher workers finetune_teacher report stages",
     "commands": "options data teacher_cache teacher_finetune teacher train use demo",
-    "data": "download formats readers split check tokenizer corpus batches sst2 pretrained "
-    "teacher_cache teacher_cache_writer shipped toy_reviews",
+    "data": "download formats readers split sentences check tokenizer corpus batches sst2 "
+    "pretrained hidden_rows teacher_cache teacher_cache_writer shipped toy_reviews",
     "checking": "gradcheck mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

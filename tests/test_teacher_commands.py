@@ -14,7 +14,7 @@ from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.tokenizer import load_tokenizer
 from spikebert_np.models.bert import bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config, tensor_names
-from spikebert_np.training.frozen_teacher import linear_head_logits, read_corpus_with_teacher
+from spikebert_np.training.frozen_teacher import linear_head_logits, read_sentences
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, "a", "fine", "warm", "dull", "long", "film", "story", "is", "not", "and"]
@@ -104,13 +104,12 @@ def test_cache_holds_what_the_teacher_gives(teacher, corpus, tmp_path, capsys):
 def test_features_are_means_over_each_sentence(teacher):
     config, params = load_bert(teacher)
     ids, offsets = np.arange(5, 14), np.array([0, 2, 9])
-    reading = read_corpus_with_teacher(ids, offsets, params, config, [1])
-    (states,) = reading.states
+    states, values = read_sentences(ids, offsets, params, config, [1])
     output, _ = bert_forward(ids, offsets, params, config)
     np.testing.assert_allclose(states[1], output.hidden[0], atol=1e-5)
     layers = [output.embeddings, output.hidden[0], output.hidden[2]]
     second = np.concatenate([layer[2:9].mean(axis=0) for layer in layers])
-    np.testing.assert_allclose(reading.features[1], second, atol=1e-5)
+    np.testing.assert_allclose(values["features"][1], second, atol=1e-5)
 
 
 def test_a_teacher_without_classifier_gets_a_linear_head(teacher, corpus, tmp_path):

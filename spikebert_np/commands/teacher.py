@@ -90,7 +90,8 @@ def _register_cache(actions):
         description="Run the teacher over every split of a corpus and write its hidden states, "
         "logits and word embeddings into a new folder, all that a student needs. The logits are "
         "the teacher's own where it has a classifier; else, where the training texts have labels, "
-        "those of a linear head fitted on its frozen features.",
+        "those of a linear head fitted on its frozen features. A run that was stopped goes on "
+        "where it was when the same command is given again.",
         epilog="example:\n"
         "  spikebert teacher cache --teacher minilm --data data/sst2 --layers 3,6 --out sst2-cache",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -116,6 +117,25 @@ def _register_cache(actions):
         metavar="N",
         type=int,
         help="keep hidden states for the first N sentences only (default: all)",
+    )
+    cache.add_argument(
+        "--max-bytes",
+        metavar="N",
+        type=float,
+        help="keep hidden states for as many of the first sentences as fit into a cache of N "
+        "bytes, such as 2e9",
+    )
+    cache.add_argument(
+        "--dtype",
+        choices=["float16", "int8"],
+        default="float16",
+        help="of the hidden states; int8, with a scale a token, takes half the space (the error is "
+        "told at the end; default: %(default)s)",
+    )
+    cache.add_argument(
+        "--sentences",
+        action="store_true",
+        help="cut each text into its sentences first (unlabelled text, for stage 1)",
     )
     cache.set_defaults(run=run_cache)
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from dataclasses import asdict
-from pathlib import Path
 from time import perf_counter
 
 from ..errors import InputError
@@ -132,11 +131,11 @@ def _open_folder(args, settings, source, config, corpus, workers):
     from ..data.readers import corpus_digest
     from ..models.bert_checkpoint import write_bert_config
     from ..training.checkpoint import write_atomically
+    from .teacher_cache import public_name
 
     about = asdict(settings) | {
         "max_tokens": args.max_tokens,
-        # A directory's name, not where it lies on this machine.
-        "teacher": source.resolve().name if Path(args.teacher).is_dir() else args.teacher,
+        "teacher": public_name(args.teacher, source),
         "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
         "corpus_sha256": corpus_digest(corpus),
         "workers": workers,

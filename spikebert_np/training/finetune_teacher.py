@@ -17,6 +17,7 @@ from ..data.batches import batch_indices, make_batch
 from ..errors import InputError
 from ..layers.losses import cross_entropy_backward, cross_entropy_forward
 from ..models.bert import POOLINGS, bert_backward, bert_forward
+from .frozen_teacher import read_sentences
 from .inference import accuracy
 from .optim import adamw_step, clip_gradients
 from .resume import read_checkpoint, write_checkpoint
@@ -24,8 +25,6 @@ from .schedule import warmup_cosine
 from .workers import split_batch, sum_gradients
 
 CHECKPOINT_SECONDS = 120
-# A worker's batch where nothing is learnt: enough rows to keep its matrix products busy.
-READING_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -135,13 +134,7 @@ def teacher_gradients(params, config, batch, run, workers, *, seed):
 
 def teacher_logits(params, config, corpus, run):
     """(S, C) of all sentences of a Corpus, in its order, without dropout."""
-
-    def read(index):
-        batch = make_batch(corpus.ids, corpus.offsets, None, index)
-        output, _ = bert_forward(batch.ids, batch.offsets, params, config, backend="numba")
-        return output.logits
-
-    return np.concatenate(list(run(read, batch_indices(corpus.offsets, max_tokens=READING_TOKENS))))
+    return read_sentences(corpus.ids, corpus.offsets, params, config, [], run=run)[1]["logits"]
 
 
 def finetune_teacher(
