@@ -31,7 +31,7 @@ ORDER = {
     "analysis": "firing energy plots",
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
     "frozen_teacher workers finetune_teacher report stages",
-    "commands": "options data teacher_cache teacher_finetune teacher train use demo",
+    "commands": "options data teacher_cache teacher_finetune teacher_verify teacher train use demo",
     "data": "download formats readers split sentences check tokenizer corpus batches sst2 "
     "pretrained hidden_rows teacher_cache teacher_cache_writer shipped toy_reviews",
     "checking": "gradcheck mutants exercises",

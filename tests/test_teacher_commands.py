@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from test_teacher_cache import rewrite_manifest
+from tiny import last_json
 
 from spikebert_np.cli import main
+from spikebert_np.data.download import file_digest
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.tokenizer import load_tokenizer
 from spikebert_np.models.bert import bert_forward
@@ -99,6 +102,63 @@ def test_cache_holds_what_the_teacher_gives(teacher, corpus, tmp_path, capsys):
     assert cache.manifest["teacher"]["name"] == "tiny-bert"
     assert str(tmp_path) not in (tmp_path / "cache" / "manifest.json").read_text()
     assert "the teacher's own classifier" in cache.manifest["logits_from"]["source"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_verify_reads_a_sample_again(teacher, corpus, tmp_path, capsys, dtype):
+    add_classifier(teacher, classes=2)
+    assert cache_command(teacher, corpus, tmp_path / "cache", "--dtype", dtype) == 0
+    assert f"layer 3 as {dtype}: " in capsys.readouterr().out
+    verify = ["teacher", "verify", str(tmp_path / "cache")]
+    assert main(verify) == 2
+    assert "made by the teacher tiny-bert; give --teacher DIR" in capsys.readouterr().err
+    verify += ["--teacher", str(teacher)]
+    assert main([*verify, "--json"]) == 0
+    result = last_json(capsys.readouterr().out)
+    assert result["sentences"] == 7
+    assert 0 < result["3"] < 0.05
+    assert result["logits"] < 1e-4
+    # Whole files that say something else than the teacher.
+    rewrite_hidden(tmp_path / "cache", 3, lambda states: states[::-1])
+    assert main(verify) == 2
+    assert "the hidden states of layer 3 differ" in capsys.readouterr().err
+    add_classifier(teacher, classes=3)
+    assert main(verify) == 2
+    assert "is not the teacher of" in capsys.readouterr().err
+
+
+def rewrite_hidden(folder, layer, change):
+    file = folder / f"hidden_{layer}.npy"
+    np.save(file, change(np.load(file)))
+    facts = {"bytes": file.stat().st_size, "sha256": file_digest(file, "sha256")}
+    rewrite_manifest(folder, lambda manifest: manifest["files"].update({file.name: facts}))
+
+
+def test_max_bytes_keeps_the_first_sentences(teacher, corpus, tmp_path, capsys):
+    assert cache_command(teacher, corpus, tmp_path / "all", "--layers", "1,3") == 0
+    whole = load_cache(tmp_path / "all")
+    size = sum(file.stat().st_size - 128 for file in (tmp_path / "all").glob("*.npy"))
+    out = capsys.readouterr().out
+    assert f"to write: {size / 1e6:,.1f} MB" in out
+    token = 2 * 8 * 2
+    for kept in (6, 3):
+        lost = int(whole.offsets[7] - whole.offsets[kept]) * token
+        for spare, name in ((0, "a"), (token, "b")):
+            options = ("--layers", "1,3", "--max-bytes", str(size - lost + spare))
+            assert cache_command(teacher, corpus, tmp_path / f"{name}{kept}", *options) == 0
+            cache = load_cache(tmp_path / f"{name}{kept}")
+            assert cache.manifest["counts"]["hidden_sentences"] == kept
+    assert cache_command(teacher, corpus, tmp_path / "none", "--max-bytes", "500") == 2
+    assert "one sentence needs" in capsys.readouterr().err
+
+
+def test_texts_are_cut_into_sentences_on_request(teacher, corpus, tmp_path, capsys):
+    (tmp_path / "reviews.txt").write_text("A long story. Not dull.\nA film\n")
+    command = (teacher, tmp_path / "reviews.txt", tmp_path / "cache", "--sentences")
+    assert cache_command(*command) == 0
+    assert len(load_cache(tmp_path / "cache").offsets) - 1 == 3
+    assert cache_command(teacher, corpus, tmp_path / "other", "--sentences") == 2
+    assert "a label is of a whole text" in capsys.readouterr().err
 
 
 def test_features_are_means_over_each_sentence(teacher):

@@ -1,4 +1,4 @@
-"""`spikebert teacher get`, and the arguments of `spikebert teacher finetune` and `cache`."""
+"""`spikebert teacher get`, and the arguments of its `finetune`, `cache` and `verify`."""
 
 import argparse
 from pathlib import Path
@@ -8,6 +8,7 @@ from ..training.finetune_teacher import TeacherSettings
 from .options import add_flags
 from .teacher_cache import load_teacher, run_cache
 from .teacher_finetune import TEACHER_HELP, run_finetune
+from .teacher_verify import run_verify
 
 
 def register(commands):
@@ -22,6 +23,7 @@ def register(commands):
     _register_get(actions)
     _register_finetune(actions)
     _register_cache(actions)
+    _register_verify(actions)
 
 
 def _register_get(actions):
@@ -138,6 +140,30 @@ def _register_cache(actions):
         help="cut each text into its sentences first (unlabelled text, for stage 1)",
     )
     cache.set_defaults(run=run_cache)
+
+
+def _register_verify(actions):
+    verify = actions.add_parser(
+        "verify",
+        help="check that a cache is whole and is what its teacher says",
+        description="Hash every file of a cache, however large, and let the teacher read a random "
+        "sample of its sentences again: the hidden states, and logits of the teacher's own, must "
+        "agree to the rounding of the format.",
+        epilog="example:\n  spikebert teacher verify sst2-cache",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verify.add_argument("cache", metavar="DIR", type=Path, help="the cache")
+    verify.add_argument(
+        "--teacher",
+        help="the directory of the teacher (default: the one that the cache names, if it is minilm "
+        "or of the hub)",
+    )
+    verify.add_argument(
+        "--sample", metavar="N", type=int, default=50, help="sentences read again (default: 50)"
+    )
+    verify.add_argument("--seed", metavar="INT", type=int, default=0, help="of the sample")
+    verify.add_argument("--json", action="store_true", help="print one line of JSON last")
+    verify.set_defaults(run=run_verify)
 
 
 def run_get(args):
