@@ -208,7 +208,8 @@ def open_work_folder(directory, plan):
                         f"{work}: holds part of a cache whose {key} is another; delete it, or give "
                         "the same command again that was stopped"
                     )
-        _write(work / "plan.json", lambda file: file.write(text.encode()))
+        else:
+            _write(work / "plan.json", lambda file: file.write(text.encode()))
     except OSError as error:
         raise InputError(
             f"{directory.parent}: cannot be written ({error.strerror}); give another folder"
