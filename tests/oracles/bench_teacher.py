@@ -140,7 +140,7 @@ def main():
         )
         return
     training_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    corpus = slice_corpus(Corpus(ids, offsets), 0, min(2000, len(offsets) - 1))
+    corpus = slice_corpus(Corpus(ids, offsets), 0, min(300, len(offsets) - 1))
     with workers(count) as run:
         started = perf_counter()
         teacher_logits(params, config, corpus, run)
