@@ -19,7 +19,7 @@ from spikebert_np.data.readers import read_corpus
 from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
 from spikebert_np.models.bert import bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config
-from spikebert_np.training import finetune_teacher as module
+from spikebert_np.training import teacher_loop as module
 from spikebert_np.training.finetune_teacher import learning_rate_scales
 
 FAST = ("--quiet", "--batch-tokens", "64", "--learning-rate", "0.01", "--dropout", "0.05")
@@ -82,7 +82,7 @@ def test_it_learns_and_keeps_the_best_epoch(teacher, corpus, tmp_path, capsys):
     assert (output.logits.argmax(axis=1) == dev.labels).mean() == best == result["dev_accuracy"]
     assert sorted(os.listdir(tmp_path)) == ["corpus", "out", "tiny-bert"]
     assert "checkpoint.npz" not in os.listdir(out)
-    assert str(tmp_path) not in (out / "finetune.json").read_text()
+    assert str(tmp_path) not in (out / "settings.json").read_text()
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(teacher, corpus, tmp_path, monkeypatch, capsys):
@@ -106,7 +106,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(teacher, corpus, tmp_path, mo
         assert parts.exists() == (statuses[-1] == 0)
     assert statuses == [130, 130, 130, 0]
     assert "going on with the run that was stopped" in capsys.readouterr().out
-    for name in ("model.safetensors", "config.json", "finetune.json"):
+    for name in ("model.safetensors", "config.json", "settings.json"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(teacher, corpus,
     options = ("--epochs", "100", "--patience", "100")
     assert main(arguments(teacher, corpus, whole, *options)) == 0
     code = (
-        "import sys; from spikebert_np.training import finetune_teacher as f; "
+        "import sys; from spikebert_np.training import teacher_loop as f; "
         "f.CHECKPOINT_SECONDS = 0.05; from spikebert_np.cli import main; sys.exit(main())"
     )
     rng, started = np.random.default_rng(3), time.monotonic()

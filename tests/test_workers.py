@@ -37,10 +37,10 @@ def test_two_workers_give_the_gradients_of_one():
     for count in (1, 2, 3):
         with workers(count) as run:
             results.append(teacher_gradients(params, config, batch, run, count, seed=[1]))
-    loss, logits, grads = results[0]
-    for other_loss, other_logits, other in results[1:]:
+    loss, right, grads = results[0]
+    for other_loss, other_right, other in results[1:]:
         assert abs(loss - other_loss) < 1e-12
-        np.testing.assert_allclose(logits, other_logits, atol=1e-12)
+        assert right == pytest.approx(other_right)
         assert grads.keys() == other.keys()
         np.testing.assert_array_equal(grads["embeddings.word"].ids, other["embeddings.word"].ids)
         for key, grad in grads.items():
@@ -53,14 +53,17 @@ def test_each_worker_and_each_step_draws_its_own_dropout():
     config = replace(BertConfig(**CONFIG), dropout=0.5)
     params = random_params(config)
     twins = np.concatenate([IDS[:3], IDS[:3]])
-    batch = Batch(twins, np.array([0, 3, 6]), LABELS[:2], np.arange(2))
+    batch = Batch(twins, np.array([0, 3, 6]), LABELS[[0, 0]], np.arange(2))
     with workers(2) as run:
-        _, logits, _ = teacher_gradients(params, config, batch, run, 2, seed=[0, 7])
-        _, again, _ = teacher_gradients(params, config, batch, run, 2, seed=[0, 7])
-        _, next_step, _ = teacher_gradients(params, config, batch, run, 2, seed=[0, 8])
-    np.testing.assert_array_equal(logits, again)
-    assert np.abs(logits[0] - logits[1]).max() > 1e-3
-    assert np.abs(logits - next_step).max() > 1e-3
+        loss, *_ = teacher_gradients(params, config, batch, run, 2, seed=[0, 7])
+        again, *_ = teacher_gradients(params, config, batch, run, 2, seed=[0, 7])
+        next_step, *_ = teacher_gradients(params, config, batch, run, 2, seed=[0, 8])
+        # The first worker alone: were the draws shared, both twins would have this loss.
+        alone = Batch(twins[:3], batch.offsets[:2], LABELS[:1], [0])
+        first, *_ = teacher_gradients(params, config, alone, run, 2, seed=[0, 7])
+    assert loss == again
+    assert abs(loss - next_step) > 1e-3
+    assert abs(loss - first) > 1e-3
 
 
 def test_row_gradients_of_different_words_add_up(rng):

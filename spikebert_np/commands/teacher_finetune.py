@@ -1,12 +1,10 @@
 """`spikebert teacher finetune`: teach a BERT a labelled corpus."""
 
-import json
-import os
 import shutil
 from dataclasses import asdict
-from time import perf_counter
 
 from ..errors import InputError
+from .teacher_run import open_folder, refuse_taken, train_into
 
 TEACHER_HELP = {
     "epochs": "passes over the train split",
@@ -26,28 +24,30 @@ TEACHER_HELP = {
 
 def run_finetune(args):
     from ..data.corpus import Corpus
+    from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher
+    from ..data.readers import corpus_digest
     from ..data.tokenizer import encode_texts
-    from ..models.bert_checkpoint import write_bert_tensors
-    from ..training.checkpoint import dataclass_from, write_atomically
+    from ..models.bert_checkpoint import write_bert_config
+    from ..training.checkpoint import dataclass_from
     from ..training.finetune_teacher import (
         TeacherSettings,
-        finetune_teacher,
+        learning_rate_scales,
         new_classifier,
-        training_bytes,
+        teacher_accuracy,
+        teacher_gradients,
     )
+    from ..training.teacher_loop import training_bytes
     from ..training.workers import worker_count, workers
     from .options import chosen
-    from .teacher_cache import check_max_tokens, load_teacher
+    from .teacher_cache import check_max_tokens, load_teacher, public_name
 
-    started = perf_counter()
-    if os.path.lexists(args.out):
-        raise InputError(f"{args.out}: exists already; name another --out, or delete it first")
+    refuse_taken(args.out)
     settings = dataclass_from(TeacherSettings, chosen(args, TEACHER_HELP, {}), "flags")
     source = resolve_teacher(args.teacher)
     config, params, tokenizer = load_teacher(source)
     check_max_tokens(args.max_tokens, config, source)
-    corpus, classes = _read_labelled(args.data)
+    corpus, classes = read_labelled(args.data)
     splits, truncated = {}, 0
     for name, split in corpus.items():
         ids, offsets, cut = encode_texts(tokenizer, split.texts, max_tokens=args.max_tokens)
@@ -60,50 +60,41 @@ def run_finetune(args):
         f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB",
         flush=True,
     )
-    folder = _open_folder(args, settings, source, config, corpus, count)
 
-    def keep_best(params):
-        write_atomically(
-            folder / "model.safetensors", lambda path: write_bert_tensors(path, params, config)
-        )
+    def prepare(folder):
+        write_bert_config(folder / "config.json", config)
+        for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
 
-    def log(records):
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        write_atomically(folder / "metrics.jsonl", lambda path: path.write_text(text, "utf-8"))
-        record = records[-1]
-        print(
-            f"epoch {record['epoch']}: loss {record['loss']:.4f}  "
-            f"train {record['train_accuracy']:.4f}  dev {record['dev_accuracy']:.4f}  "
-            f"{record['seconds']:.0f} s, {record['tokens_per_second']:,.0f} tokens/s",
-            flush=True,
-        )
-
+    about = asdict(settings) | {
+        "max_tokens": args.max_tokens,
+        "teacher": public_name(args.teacher, source),
+        "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
+        "corpus_sha256": corpus_digest(corpus),
+        "workers": count,
+    }
+    folder = open_folder(args.out, about, prepare)
     with workers(count) as run:
-        records = finetune_teacher(
+        train_into(
+            args.out,
+            folder,
             params,
             config,
             settings,
             splits["train"],
-            splits["dev"],
-            folder=folder,
+            gradients=lambda batch, seed: teacher_gradients(
+                params, config, batch, run, count, seed=seed
+            ),
+            measure=lambda: teacher_accuracy(params, config, splits["dev"], run),
+            scales=learning_rate_scales(params, config.depth, settings.layer_decay),
             run=run,
-            workers=count,
-            keep_best=keep_best,
-            log=log,
+            json_line=args.json,
             quiet=args.quiet,
         )
-    os.rename(folder, args.out)
-    (args.out / "checkpoint.npz").unlink()
-    best = max(records, key=lambda record: record["dev_accuracy"])
-    print(
-        f"{args.out}: written, epoch {best['epoch']} with dev accuracy {best['dev_accuracy']:.4f}"
-    )
-    if args.json:
-        about = {"teacher": str(args.out), "epochs": len(records), "seed": settings.seed}
-        print(json.dumps(best | about | {"seconds": perf_counter() - started}))
 
 
-def _read_labelled(path):
+def read_labelled(path):
     """({"train": Split, "dev": Split}, C). Raises InputError where one is missing or unlabelled."""
     from ..data.readers import read_corpus
 
@@ -120,48 +111,3 @@ def _read_labelled(path):
         if splits[name].labels is None:
             raise InputError(f"{path}: its {name} texts have no labels; give a labelled corpus")
     return splits, int(splits["train"].labels.max()) + 1
-
-
-def _open_folder(args, settings, source, config, corpus, workers):
-    """The hidden folder that the run works in: a new one, or that of the same run stopped before.
-
-    Raises InputError where it belongs to another run, or cannot be made.
-    """
-    from ..data.download import file_digest
-    from ..data.readers import corpus_digest
-    from ..models.bert_checkpoint import write_bert_config
-    from ..training.checkpoint import write_atomically
-    from .teacher_cache import public_name
-
-    about = asdict(settings) | {
-        "max_tokens": args.max_tokens,
-        "teacher": public_name(args.teacher, source),
-        "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
-        "corpus_sha256": corpus_digest(corpus),
-        "workers": workers,
-    }
-    folder = args.out.with_name(f".{args.out.name}.partial")
-    record = folder / "finetune.json"
-    if record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        for key, value in about.items():
-            if before.get(key) != value:
-                raise InputError(
-                    f"{folder}: holds a run that was stopped, with {key} {before.get(key)} where "
-                    f"this one has {value}; give its settings again to go on, or delete it"
-                )
-        print(f"{folder}: going on with the run that was stopped", flush=True)
-        return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder.parent}: cannot be written ({error.strerror}); give another --out"
-        ) from error
-    write_bert_config(folder / "config.json", config)
-    for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-    text = json.dumps(about, indent=2) + "\n"
-    write_atomically(record, lambda path: path.write_text(text, "utf-8"))
-    return folder

@@ -150,12 +150,17 @@ def bert_forward(ids, offsets, params, config, *, backend="numpy", rng=None, kee
     return BertOutput(embeddings, hidden, logits), cache
 
 
-def bert_backward(dlogits, cache):
-    """The gradients of all parameters, from dlogits (B, C); that of the words is a RowGradient."""
-    grads = {}
+def bert_backward(dlogits, cache, *, dhidden=None):
+    """The gradients of all parameters; that of the words is a RowGradient.
+
+    dlogits: (B, C), or None where no loss looks at the logits; dhidden: (N, D), the gradient of the
+    last block's output, where a loss looks at that.
+    """
+    grads, dx = {}, dhidden
     # logits = head(x)
-    dx, dhead = _head_backward(dlogits, cache.head)  # (N, D)
-    grads |= dhead
+    if dlogits is not None:
+        dx, grads = _head_backward(dlogits, cache.head)  # (N, D)
+        dx = dx if dhidden is None else dx + dhidden
     # The blocks, from the last to the first.
     for block in reversed(range(len(cache.attentions))):
         # x = feed_forward(x)

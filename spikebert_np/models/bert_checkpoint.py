@@ -156,22 +156,24 @@ def write_bert_config(path, config):
     it, and stands in a key of our own that only load_bert understands.
     """
     raw = {
-        "architectures": ["BertForSequenceClassification"],
+        "architectures": ["BertForSequenceClassification" if config.classes else "BertModel"],
         **{key: required for key, (_, required) in _REQUIRED.items()},
         **{theirs: getattr(config, own) for own, theirs in _SIZES.items()},
         **{theirs: getattr(config, own) for own, (theirs, _, _) in _OTHERS.items()},
-        "id2label": {str(c): f"LABEL_{c}" for c in range(config.classes)},
-        "label2id": {f"LABEL_{c}": c for c in range(config.classes)},
     }
+    if config.classes:
+        raw["id2label"] = {str(c): f"LABEL_{c}" for c in range(config.classes)}
+        raw["label2id"] = {f"LABEL_{c}": c for c in range(config.classes)}
     path.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
 
 
 def write_bert_tensors(path, params, config):
-    """Write a model.safetensors of all parameters, the classifier's included."""
+    """Write a model.safetensors of the encoder's parameters and, where there is one, its head's."""
     from safetensors.numpy import save_file
 
     tensors = {}
-    for key, (name, _) in (tensor_names(config) | head_names(config)).items():
+    names = tensor_names(config) | (head_names(config) if config.classes else {})
+    for key, (name, _) in names.items():
         value = params[key].T if key.endswith(".weight") else params[key]
         name = name if key.startswith("classifier.") else f"bert.{name}"
         # safetensors writes the memory as it lies: a transposed view must be laid out anew.

@@ -35,10 +35,10 @@ from spikebert_np.training.finetune_teacher import (
     TeacherSettings,
     new_classifier,
     teacher_gradients,
-    teacher_logits,
-    training_bytes,
 )
+from spikebert_np.training.frozen_teacher import read_sentences
 from spikebert_np.training.optim import adamw_init, adamw_step, clip_gradients
+from spikebert_np.training.teacher_loop import training_bytes
 from spikebert_np.training.workers import worker_count, workers
 
 BASE = BertConfig(30522, 768, 12, 12, 3072, 512, 2, 1e-12)
@@ -143,7 +143,7 @@ def main():
     corpus = slice_corpus(Corpus(ids, offsets), 0, min(300, len(offsets) - 1))
     with workers(count) as run:
         started = perf_counter()
-        teacher_logits(params, config, corpus, run)
+        read_sentences(corpus.ids, corpus.offsets, params, config, [], run=run)
         speed = corpus.offsets[-1] / (perf_counter() - started)
     print(f"reading: {speed:,.0f} tokens/s; peak memory of all this: {training_peak:,.0f} MB")
 
