@@ -26,7 +26,8 @@ ORDER = {
     "layers": "parameters initializers surrogate_numba surrogate linear layernorm lif_numba lif "
     "embedding_numba embedding dropout activations_numba activations softmax conv1d pooling losses",
     "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear ssa_numba ssa mlp "
-    "encoder_block classifier_head distillation_tap self_attention feed_forward masked_lm_head",
+    "encoder_block classifier_head distillation_tap bert_embeddings self_attention feed_forward "
+    "pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
     "analysis": "firing energy plots",
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
@@ -34,8 +35,8 @@ ORDER = {
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher train use demo",
     "data": "download formats readers split sentences check tokenizer corpus batches sst2 "
-    "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_writer shipped "
-    "toy_reviews",
+    "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_shards "
+    "teacher_cache_writer shipped toy_reviews",
     "checking": "gradcheck mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -1,10 +1,13 @@
-"""BERT's two blocks: finite differences of the input and every parameter, and no leak between
+"""BERT's blocks: finite differences of the input and every parameter, and no leak between
 sentences. Three heads, so that E = 4 is not a power of H; lengths that differ."""
 
 import numpy as np
 import pytest
+from conftest import assert_gradients
 
+from spikebert_np.blocks.bert_embeddings import bert_embeddings_backward, bert_embeddings_forward
 from spikebert_np.blocks.feed_forward import feed_forward_backward, feed_forward_forward
+from spikebert_np.blocks.pooler_head import pooler_head_backward, pooler_head_forward
 from spikebert_np.blocks.self_attention import (
     attention_sentence_backward,
     attention_sentence_forward,
@@ -72,6 +75,40 @@ def test_gradients_of_input_and_every_parameter(forward, backward, params):
         else:
             assert np.abs(expected).max() > 1e-3
             assert relative_error(grads[key], expected) < 1e-6, key
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_gradients_of_the_embeddings(rng, backend):
+    ids = np.array([4, 1, 4, 0, 5, 4, 1, 2, 2])
+    shapes = {"word": (7, D), "position": (6, D), "type": (2, D)}
+    params = random_params(rng, shapes | {"norm.gain": (D,), "norm.bias": (D,)})
+
+    def forward(params):
+        draws = {"dropout": 0.3, "rng": np.random.default_rng(4)}
+        return bert_embeddings_forward(ids, OFFSETS, params, eps=EPS, backend=backend, **draws)
+
+    def backward(dy, cache):
+        grads = bert_embeddings_backward(dy, cache)
+        return grads | {"word": grads["word"].dense(7)}
+
+    assert_gradients(forward, backward, params, rng, 1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_gradients_of_the_classifier(rng, pooling):
+    shapes = {"x": (9, D), "pooler.weight": (D, D), "pooler.bias": (D,)}
+    arrays = random_params(rng, shapes | {"classifier.weight": (D, 3), "classifier.bias": (3,)})
+    arrays["x"] = rng.standard_normal((9, D))
+
+    def forward(arrays):
+        draws = {"dropout": 0.3, "rng": np.random.default_rng(4)}
+        return pooler_head_forward(arrays["x"], OFFSETS, arrays, pooling=pooling, **draws)
+
+    def backward(dlogits, cache):
+        dx, grads = pooler_head_backward(dlogits, cache)
+        return {"x": dx, **grads}
+
+    assert_gradients(forward, backward, arrays, rng, 1e-6)
 
 
 def test_attention_of_one_sentence():

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import assert_same_gradient
 from safetensors.numpy import save_file
 
 from spikebert_np.checking.gradcheck import (
     directional_derivative,
-    numerical_vjp,
     relative_error,
 )
 from spikebert_np.layers.losses import cross_entropy_backward, cross_entropy_forward
@@ -114,22 +112,6 @@ def test_differences_along_a_direction(rng, pooling, backend):
         numeric = directional_derivative(loss, params, direction)
         assert abs(numeric) > 1e-2
         assert abs(along - numeric) < 1e-5 * abs(numeric)
-
-
-@pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_differences_of_the_embeddings_and_the_head(rng, pooling):
-    """Entry by entry, through the whole model; the blocks have tests of their own."""
-    config = BertConfig(**CONFIG, pooling=pooling, dropout=0.3, attention_dropout=0.2)
-    params = random_params(config)
-    logits, cache = run(params, config)
-    dy = rng.standard_normal(logits.shape)
-    grads = dense(bert_backward(dy, cache), config.vocab_size)
-    for key in params:
-        if not key.startswith("blocks."):
-            numeric = numerical_vjp(
-                lambda moved, key=key: run(params | {key: moved}, config)[0], params[key], dy
-            )
-            assert_same_gradient(grads[key], numeric, 1e-6, key)
 
 
 def test_dropout_is_drawn_at_every_place():

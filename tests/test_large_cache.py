@@ -22,18 +22,18 @@ from test_teacher_cache import (
     write,
 )
 
-from spikebert_np.data import teacher_cache, teacher_cache_writer
+from spikebert_np.data import teacher_cache, teacher_cache_shards, teacher_cache_writer
 from spikebert_np.data.batches import gather_sentences
 from spikebert_np.data.hidden_rows import HiddenRows, decode_rows, encode_rows
 from spikebert_np.data.teacher_cache import load_cache
-from spikebert_np.data.teacher_cache_writer import plan_shards
+from spikebert_np.data.teacher_cache_shards import plan_shards
 from spikebert_np.errors import InputError
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
     """Six tokens of two layers: the shards (0, 2), (2, 3), (3, 4) of sentences."""
-    monkeypatch.setattr(teacher_cache_writer, "SHARD_BYTES", 6 * 2 * D * 2)
+    monkeypatch.setattr(teacher_cache_shards, "SHARD_BYTES", 6 * 2 * D * 2)
 
 
 def files(folder):
@@ -155,7 +155,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     calls = []
-    monkeypatch.setattr(teacher_cache_writer.os, "replace", interrupted)
+    monkeypatch.setattr(teacher_cache_shards.os, "replace", interrupted)
     while not (tmp_path / "parts").exists() and len(stops) < 20:
         try:
             write(tmp_path / "parts", hidden_dtype="int8", read_shard=reader(calls=calls))
@@ -221,8 +221,8 @@ SLOW_WRITER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from test_teacher_cache import reader, write
-from spikebert_np.data import teacher_cache_writer
-teacher_cache_writer.SHARD_BYTES = 6 * 2 * 6 * 2
+from spikebert_np.data import teacher_cache_shards
+teacher_cache_shards.SHARD_BYTES = 6 * 2 * 6 * 2
 from pathlib import Path
 import os
 replace = os.replace

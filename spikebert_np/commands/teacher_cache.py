@@ -171,7 +171,8 @@ def _count_classes(path, folder, config, labels, splits):
 def _hidden_sentences(args, offsets, config, layers, classes):
     """How many sentences keep their hidden states. Says how much will be written, and refuses what
     does not fit --max-bytes or the disk."""
-    from ..data.teacher_cache_writer import cache_bytes, token_bytes
+    from ..data.teacher_cache_shards import token_bytes
+    from ..data.teacher_cache_writer import cache_bytes
 
     def size(hidden_sentences):
         return cache_bytes(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..blocks.pooler_head import POOLINGS
 from ..layers.losses import cross_entropy_backward, cross_entropy_forward
-from ..models.bert import POOLINGS, bert_backward, bert_forward
+from ..models.bert import bert_backward, bert_forward
 from .frozen_teacher import read_sentences
 from .inference import accuracy
 from .workers import split_batch, sum_gradients
