@@ -97,9 +97,7 @@ def _register_train(actions):
         train.add_argument(
             name, metavar="N", type=int, default=default, help=f"{text} (default: {default})"
         )
-    train.add_argument("--json", action="store_true", help="print one line of JSON last")
-    train.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_flags(train, PretrainingSettings, "training", PRETRAINING_HELP)
+    _add_training(train, PretrainingSettings, PRETRAINING_HELP)
     train.set_defaults(run=run_train)
 
 
@@ -118,20 +116,28 @@ def _register_finetune(actions):
         "  spikebert teacher cache --teacher teachers/sst2 --data data/sst2 --out sst2-cache",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    finetune.add_argument(
+    _add_teacher_and_corpus(finetune)
+    _add_training(finetune, TeacherSettings, TEACHER_HELP)
+    finetune.set_defaults(run=run_finetune)
+
+
+def _add_teacher_and_corpus(parser):
+    parser.add_argument(
         "--teacher", default="minilm", help="as in `spikebert teacher get` (default: minilm)"
     )
-    finetune.add_argument(
+    parser.add_argument(
         "--data", metavar="PATH", type=Path, required=True, help="as in `spikebert data check`"
     )
-    finetune.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
-    finetune.add_argument(
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+    parser.add_argument(
         "--max-tokens", metavar="N", type=int, default=128, help="cut longer texts (default: 128)"
     )
-    finetune.add_argument("--json", action="store_true", help="print one line of JSON last")
-    finetune.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_flags(finetune, TeacherSettings, "training", TEACHER_HELP)
-    finetune.set_defaults(run=run_finetune)
+
+
+def _add_training(parser, settings, helps):
+    parser.add_argument("--json", action="store_true", help="print one line of JSON last")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_flags(parser, settings, "training", helps)
 
 
 def _register_cache(actions):
@@ -147,21 +153,12 @@ def _register_cache(actions):
         "  spikebert teacher cache --teacher minilm --data data/sst2 --layers 3,6 --out sst2-cache",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cache.add_argument(
-        "--teacher", default="minilm", help="as in `spikebert teacher get` (default: minilm)"
-    )
-    cache.add_argument(
-        "--data", metavar="PATH", type=Path, required=True, help="as in `spikebert data check`"
-    )
-    cache.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+    _add_teacher_and_corpus(cache)
     cache.add_argument(
         "--layers",
         metavar="L,L",
         help="the teacher's blocks (the first is 1; 0 is the embedding) whose output the student's "
         "blocks learn from, in order (default: the middle and the last)",
-    )
-    cache.add_argument(
-        "--max-tokens", metavar="N", type=int, default=128, help="cut longer texts (default: 128)"
     )
     cache.add_argument(
         "--hidden-sentences",

@@ -60,13 +60,12 @@ def _pretrain(args, out, *, json_line):
     settings = dataclass_from(PretrainingSettings, chosen(args, PRETRAINING_HELP, {}), "flags")
     config = _config(args, settings)
     sentences, digest = _read_sentences(args.text)
-    tokenizer = train_tokenizer(sentences, args.vocab_size)
     count = worker_count()
     shape = {name: getattr(args, name) for name in ("layers", "hidden", "heads", "vocab_size")}
     about = asdict(settings) | shape | {"max_tokens": args.max_tokens, "workers": count}
 
     def prepare(folder):
-        tokenizer.save(str(folder / "tokenizer.json"))
+        train_tokenizer(sentences, args.vocab_size).save(str(folder / "tokenizer.json"))
         write_bert_config(folder / "config.json", config)
 
     folder = open_folder(out, about | {"text_sha256": digest}, prepare)
