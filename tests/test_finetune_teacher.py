@@ -20,7 +20,9 @@ from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
 from spikebert_np.models.bert import bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config
 from spikebert_np.training import teacher_loop as module
+from spikebert_np.training import workers as workers_module
 from spikebert_np.training.finetune_teacher import learning_rate_scales
+from spikebert_np.training.workers import worker_count
 
 FAST = ("--quiet", "--batch-tokens", "64", "--learning-rate", "0.01", "--dropout", "0.05")
 
@@ -100,6 +102,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights(teacher, corpus, tmp_path, mo
         return step(*args, **kwargs)
 
     monkeypatch.setattr(module, "adamw_step", interrupted)
+    # The number of workers is that of the start, whatever the machine has now.
+    monkeypatch.setattr(workers_module, "worker_count", lambda: next(cores))
+    cores = iter([worker_count(), 1, 3, 5, 7])
     statuses = []
     while not statuses or statuses[-1] == 130:
         statuses.append(main(arguments(teacher, corpus, parts, *options)))

@@ -38,7 +38,7 @@ def run_finetune(args):
         teacher_gradients,
     )
     from ..training.teacher_loop import training_bytes
-    from ..training.workers import worker_count, workers
+    from ..training.workers import workers
     from .options import chosen
     from .teacher_cache import check_max_tokens, load_teacher, public_name
 
@@ -53,13 +53,8 @@ def run_finetune(args):
         ids, offsets, cut = encode_texts(tokenizer, split.texts, max_tokens=args.max_tokens)
         splits[name], truncated = Corpus(ids, offsets, split.labels), truncated + cut
     config, params = new_classifier(params, config, classes, settings)
-    count = worker_count()
     counts = " and ".join(f"{name} {len(split.texts):,}" for name, split in corpus.items())
-    print(
-        f"{counts} sentences, {classes} classes; {truncated:,} cut to {args.max_tokens} tokens\n"
-        f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB",
-        flush=True,
-    )
+    print(f"{counts} sentences, {classes} classes; {truncated:,} cut to {args.max_tokens} tokens")
 
     def prepare(folder):
         write_bert_config(folder / "config.json", config)
@@ -72,9 +67,11 @@ def run_finetune(args):
         "teacher": public_name(args.teacher, source),
         "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
         "corpus_sha256": corpus_digest(corpus),
-        "workers": count,
     }
-    folder = open_folder(args.out, about, prepare)
+    folder, count = open_folder(args.out, about, prepare)
+    print(
+        f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB", flush=True
+    )
     with workers(count) as run:
         train_into(
             args.out,

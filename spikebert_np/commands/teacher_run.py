@@ -17,10 +17,12 @@ def open_folder(out, about, prepare):
     """The hidden folder that the run works in: a new one, or that of the same run stopped before.
 
     about: what makes it the same run, a dict of plain numbers and strings. prepare: called with a
-    new folder, to write what does not change. Raises InputError where the folder belongs to another
-    run, or cannot be made.
+    new folder, to write what does not change. Returns the folder and the number of workers, which
+    stays that of the run's start: another one would add up in another order.
+    Raises InputError where the folder belongs to another run, or cannot be made.
     """
     from ..training.checkpoint import write_atomically
+    from ..training.workers import worker_count
 
     folder = out.with_name(f".{out.name}.partial")
     record = folder / "settings.json"
@@ -33,7 +35,7 @@ def open_folder(out, about, prepare):
                     f"this one has {value}; give its settings again to go on, or delete it"
                 )
         print(f"{folder}: going on with the run that was stopped", flush=True)
-        return folder
+        return folder, before["workers"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -41,9 +43,10 @@ def open_folder(out, about, prepare):
             f"{folder.parent}: cannot be written ({error.strerror}); give another --out"
         ) from error
     prepare(folder)
+    about = about | {"workers": worker_count()}
     text = json.dumps(about, indent=2) + "\n"
     write_atomically(record, lambda path: path.write_text(text, "utf-8"))
-    return folder
+    return folder, about["workers"]
 
 
 def train_into(out, folder, params, config, settings, corpus, *, json_line, quiet, **how):

@@ -53,22 +53,21 @@ def _pretrain(args, out, *, json_line):
         masked_word_gradients,
     )
     from ..training.teacher_loop import training_bytes
-    from ..training.workers import worker_count, workers
+    from ..training.workers import workers
     from .options import chosen
 
     refuse_taken(args.out)
     settings = dataclass_from(PretrainingSettings, chosen(args, PRETRAINING_HELP, {}), "flags")
     config = _config(args, settings)
     sentences, digest = _read_sentences(args.text)
-    count = worker_count()
     shape = {name: getattr(args, name) for name in ("layers", "hidden", "heads", "vocab_size")}
-    about = asdict(settings) | shape | {"max_tokens": args.max_tokens, "workers": count}
+    about = asdict(settings) | shape | {"max_tokens": args.max_tokens}
 
     def prepare(folder):
         train_tokenizer(sentences, args.vocab_size).save(str(folder / "tokenizer.json"))
         write_bert_config(folder / "config.json", config)
 
-    folder = open_folder(out, about | {"text_sha256": digest}, prepare)
+    folder, count = open_folder(out, about | {"text_sha256": digest}, prepare)
     tokenizer = load_tokenizer(folder)
     ids, offsets, truncated = encode_texts(tokenizer, sentences, max_tokens=args.max_tokens)
     params = init_bert(config, np.random.default_rng(settings.seed))

@@ -22,8 +22,9 @@ CHECKPOINT_SECONDS = 120
 def training_bytes(params, config, settings, workers):
     """About how much memory a run takes, the corpus and Python itself included.
 
-    Weights, AdamW's two means and a copy while they are saved; each worker's gradients, whose words
-    are only the batch's unless words are said, too; and what a batch keeps for its backward pass.
+    Weights, AdamW's two means and two copies while the best are saved; each worker's gradients
+    beside those of the step before, whose words are only the batch's unless words are said, too;
+    and what a batch keeps for its backward pass.
     """
     weights = gradients = sum(value.size for value in params.values())
     d, f = config.width, config.mlp_width
@@ -33,8 +34,8 @@ def training_bytes(params, config, settings, workers):
         token += config.vocab_size // 2  # three numbers a word, at one token in six
     else:
         gradients -= params["embeddings.word"].size
-    floats = 4 * weights + workers * gradients + settings.batch_tokens * token
-    return 4 * floats + 250_000_000
+    floats = 5 * weights + (workers + 1) * gradients + settings.batch_tokens * token
+    return 4 * floats + 350_000_000
 
 
 def train_teacher(
@@ -129,8 +130,9 @@ def train_teacher(
             keep_best()
         records.append(_record(epoch, state.step, sums, dev_accuracy))
         sums = {}
-        write_checkpoint(checkpoint, params, state, records, sums)
+        # In this order: what a kill leaves undone is done again from the checkpoint before.
         log(records)
+        write_checkpoint(checkpoint, params, state, records, sums)
     return records
 
 
