@@ -62,7 +62,8 @@ def run_cache(args):
         def read_shard(first, last):
             start, stop = offsets[first], offsets[last]
             part = ids[start:stop], offsets[first : last + 1] - start
-            return read_sentences(*part, params, config, layers, run=run, read=bar.update)
+            states, values = read_sentences(*part, params, config, layers, run=run, read=bar.update)
+            return states, values if classes else {}
 
         write_cache(
             args.out,

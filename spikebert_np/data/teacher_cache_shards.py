@@ -106,6 +106,15 @@ def write_shard(work, number, count, states, values, dtype):
     return record
 
 
+def read_values(work, shards):
+    """{name: (B, ...)}: what write_shard kept of the sentences of all shards, in order."""
+    parts = []
+    for number in range(shards):
+        with np.load(work / "values" / f"{number:04d}.npz", allow_pickle=False) as file:
+            parts.append(dict(file))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def join_errors(shards):
     """{layer: {"max": largest error, "relative_rms": of all numbers}}, from the shards' sums."""
     joined = {}

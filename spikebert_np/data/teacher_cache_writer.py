@@ -22,6 +22,7 @@ from .teacher_cache_shards import (
     join_errors,
     open_work_folder,
     plan_shards,
+    read_values,
     token_bytes,
     write_shard,
 )
@@ -102,7 +103,7 @@ def write_cache(
     }
     work = open_work_folder(directory, plan)
     try:
-        done, values = [], []
+        done = []
         for number, (first, last) in enumerate(shards):
             kept_layers = layers if last <= hidden_sentences else []
             shape = (int(offsets[last] - offsets[first]), width)
@@ -116,8 +117,6 @@ def write_cache(
             elif found:
                 found(shape[0])
             done.append(record)
-            with np.load(work / "values" / f"{number:04d}.npz", allow_pickle=False) as file:
-                values.append(dict(file))
         arrays = {
             "ids": np.asarray(ids, np.int32),
             "offsets": np.asarray(offsets, np.int64),
@@ -127,8 +126,7 @@ def write_cache(
             arrays["labels"] = np.asarray(labels, np.int64)
         logits_from = None
         if logits is not None:
-            joined = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
-            spoken, logits_from = logits(joined)
+            spoken, logits_from = logits(read_values(work, len(done)))
             arrays["logits"] = np.asarray(spoken, np.float32)
         manifest = {
             **about,
