@@ -119,6 +119,21 @@ def test_the_whole_gradient_along_a_direction(rng, count):
             assert abs(along - numeric) < 1e-5 * abs(numeric)
 
 
+def test_two_workers_give_the_loss_and_the_gradients_of_one():
+    params, config, batch = pretraining()
+    config = replace(config, dropout=0, attention_dropout=0)
+    results = []
+    for count in (1, 2, 3):
+        with workers(count) as run:
+            results.append(masked_word_gradients(params, config, batch, run, count, seed=[3, 0]))
+    loss, share, grads = results[0]
+    for other_loss, other_share, other in results[1:]:
+        assert other_loss == pytest.approx(loss, rel=1e-12)
+        assert other_share == share
+        for key, grad in grads.items():
+            np.testing.assert_allclose(other[key], grad, atol=1e-12)
+
+
 def test_the_vocabulary_cuts_chinese_by_character(tmp_path):
     texts = ["房间很好 good hotel", "房间不好 bad hotel"] * 10
     tokenizer = train_tokenizer(texts, 60)

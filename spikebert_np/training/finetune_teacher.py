@@ -92,7 +92,7 @@ def teacher_gradients(params, config, batch, run, workers, *, seed):
             params,
             config,
             backend="numba",
-            rng=np.random.default_rng([*seed, worker]),
+            rng=np.random.default_rng([*seed, 1, worker]),
             keep_cache=True,
         )
         loss, loss_cache = cross_entropy_forward(output.logits, batch.labels[first:last])

@@ -61,7 +61,7 @@ def masked_word_gradients(params, config, batch, run, workers, *, seed):
     The mask is drawn for the whole batch from `seed`, a list of integers; each worker takes a part
     of the sentences and draws its own dropout.
     """
-    masked = _mask(batch, config, np.random.default_rng([*seed, workers]))
+    masked = _mask(batch, config, np.random.default_rng([*seed, 2]))
     total = len(masked.targets)
     head, words = select(params, "mlm."), params["embeddings.word"]
 
@@ -74,7 +74,7 @@ def masked_word_gradients(params, config, batch, run, workers, *, seed):
             params,
             config,
             backend="numba",
-            rng=np.random.default_rng([*seed, worker]),
+            rng=np.random.default_rng([*seed, 1, worker]),
             keep_cache=True,
         )
         logits, head_cache = masked_lm_head_forward(

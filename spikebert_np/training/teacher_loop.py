@@ -93,7 +93,7 @@ def train_teacher(
         for index in bar:
             started = perf_counter()
             batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
-            loss, right, grads = gradients(batch, [settings.seed, state.step, 1])
+            loss, right, grads = gradients(batch, [settings.seed, state.step])
             if not np.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} at step {state.step + 1}: lower --learning-rate "
