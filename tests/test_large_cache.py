@@ -28,6 +28,9 @@ from spikebert_np.data.hidden_rows import HiddenRows, decode_rows, encode_rows
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.teacher_cache_shards import plan_shards
 from spikebert_np.errors import InputError
+from spikebert_np.training.distill import LossWeights
+from spikebert_np.training.loop import batch_targets
+from spikebert_np.training.stages import split_corpus
 
 
 @pytest.fixture
@@ -74,6 +77,18 @@ def test_shards_read_like_one_array(tmp_path, small_shards, dtype):
         size = np.sqrt(np.square(expected.astype(float) - states).sum() / np.square(states).sum())
         assert error["relative_rms"] == pytest.approx(size, rel=1e-5)
         assert 1e-5 < error["relative_rms"] < (1e-3 if dtype == "float16" else 2e-2)
+
+
+def test_a_student_trains_on_shards(tmp_path, small_shards):
+    """The path of a batch's targets: a split of the corpus, then its sentences in any order."""
+    cache = load_cache(write(tmp_path / "cache", hidden_dtype="int8"))
+    corpus = split_corpus(cache, "train")
+    weights = LossWeights(ce=1, feat=1)
+    targets = batch_targets(corpus, np.array([2, 0]), weights, None, np.float32)
+    for block, layer in ((0, 3), (1, 6)):
+        expected = decode_rows(*encode_rows(STATES[layer], "int8"))[[*range(6, 11), *range(4)]]
+        assert targets.hidden[block].dtype == np.float32
+        np.testing.assert_array_equal(targets.hidden[block], expected)
 
 
 def test_int8_errs_by_half_a_step_and_keeps_zeros(rng):
