@@ -15,7 +15,7 @@ import resource
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -81,6 +81,11 @@ def torch_step(folder, threads):
     return step
 
 
+def clocks():
+    """(seconds, seconds of all cores): what else the machine does stretches the first alone."""
+    return np.array([perf_counter(), process_time()])
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -115,28 +120,32 @@ def main():
     for number, batch in enumerate(batches):
         # Each side's threads are set up for it alone, outside its time.
         with workers(count) as run:
-            started = perf_counter()
+            started = clocks()
             _, _, grads = teacher_gradients(params, config, batch, run, count, seed=[number])
             clip_gradients(grads, 1.0, run=run)
             state = adamw_step(params, grads, state, learning_rate=1e-5, backend="numba", run=run)
-            ours.append(perf_counter() - started)
+            ours.append(clocks() - started)
         if their_step:
-            started = perf_counter()
+            started = clocks()
             their_step(batch)
-            theirs.append(perf_counter() - started)
+            theirs.append(clocks() - started)
     # The first two batches compile and warm up.
     tokens = sum(len(batch.ids) for batch in batches[2:])
     padded = sum(len(b.labels) * np.diff(b.offsets).max() for b in batches[2:])
-    ours, theirs = ours[2:], theirs[2:]
+    ours, theirs = np.array(ours[2:]), np.array(theirs[2:])  # (batches, 2)
+    wall, cores = tokens / ours.sum(axis=0)
     print(
-        f"training: {tokens / sum(ours):,.0f} tokens/s on {len(ours)} batches of {tokens:,} tokens"
+        f"training: {wall:,.0f} tokens/s, {cores:,.0f} a second of one core, in {tokens:,} tokens"
     )
-    if theirs:
-        ratios = np.array(theirs) / np.array(ours)
+    if len(theirs):
+        wall, cores = tokens / theirs.sum(axis=0)
+        ratios = theirs / ours
         print(
-            f"transformers: {tokens / sum(theirs):,.0f} tokens/s ({padded / tokens:.2f} times the "
-            f"tokens with its padding); time, theirs over ours: {sum(theirs) / sum(ours):.2f}, "
-            f"by batch {ratios.min():.2f} to {ratios.max():.2f}, median {np.median(ratios):.2f}"
+            f"transformers: {wall:,.0f} tokens/s, {cores:,.0f} a second of one core; with its "
+            f"padding it has {padded / tokens:.2f} times the tokens\n"
+            f"theirs over ours: time {theirs[:, 0].sum() / ours[:, 0].sum():.2f} (by batch "
+            f"{ratios[:, 0].min():.2f} to {ratios[:, 0].max():.2f}), cores' seconds "
+            f"{theirs[:, 1].sum() / ours[:, 1].sum():.2f}"
         )
         return
     training_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
