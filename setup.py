@@ -24,6 +24,7 @@ setup(
         "numba>=0.60",
         "tokenizers>=0.20",
         "safetensors>=0.4.3",
+        "threadpoolctl>=3.1",
         "matplotlib>=3.8",
         "tqdm>=4.66",
     ],

@@ -27,17 +27,20 @@ ORDER = {
     "layers": "parameters initializers surrogate_numba surrogate linear layernorm lif_numba lif "
     "embedding_numba embedding dropout activations_numba activations softmax conv1d pooling losses",
     "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear ssa_numba ssa mlp "
-    "encoder_block classifier_head distillation_tap self_attention feed_forward",
+    "encoder_block classifier_head distillation_tap bert_embeddings self_attention feed_forward "
+    "pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
     "analysis": "firing energy plots",
-    "training": "optim schedule checkpoint distill inference loop linear_head frozen_teacher "
-    "report stages",
-    "commands": "options data teacher_cache teacher train use demo gradcheck",
-    "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
-    "teacher_cache teacher_cache_writer toy_reviews shipped",
+    "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
+    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages",
+    "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
+    "teacher_verify teacher train use demo gradcheck",
+    "data": "download formats readers split sentences check tokenizer corpus batches sst2 "
+    "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_shards "
+    "teacher_cache_writer toy_reviews shipped",
     "checking": "mistakes report patterns differences gradcheck draw case layer_cases block_cases "
-    "model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses diagnosis "
-    "cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
+    "bert_cases model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses "
+    "diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -46,7 +46,7 @@ def with_old_norm_names(tensors):
 @pytest.mark.parametrize("names", [dict, without_prefix, with_old_norm_names])
 def test_stored_reference(tmp_path, names, backend):
     config, params = load_bert(write_directory(tmp_path, names(TENSORS)), dtype=np.float64)
-    output = bert_forward(IDS, OFFSETS, params, config, backend=backend)
+    output, _ = bert_forward(IDS, OFFSETS, params, config, backend=backend)
     hidden = [output.embeddings, *output.hidden]
     for i, value in enumerate(hidden):
         expected = REFERENCE[f"hidden_{i}"]
@@ -58,7 +58,7 @@ def test_stored_reference(tmp_path, names, backend):
 def test_float32_and_no_head(tmp_path):
     encoder = {name: TENSORS[name] for name in TENSORS if "pooler" not in name}
     config, params = load_bert(write_directory(tmp_path, encoder))
-    output = bert_forward(IDS, OFFSETS, params, config)
+    output, _ = bert_forward(IDS, OFFSETS, params, config)
     assert config.classes == 0
     assert output.logits is None
     assert output.hidden[-1].dtype == np.float32
@@ -78,10 +78,10 @@ def tiny(tmp_path_factory):
 def test_a_batch_is_its_sentences_one_by_one(tiny, sentences, random):
     config, params = tiny
     random.shuffle(sentences)
-    batch = bert_forward(
+    batch, _ = bert_forward(
         np.concatenate(sentences), np.cumsum([0, *map(len, sentences)]), params, config
     )
-    ones = [bert_forward(np.array(s), np.array([0, len(s)]), params, config) for s in sentences]
+    ones = [bert_forward(np.array(s), np.array([0, len(s)]), params, config)[0] for s in sentences]
     last = np.concatenate([one.hidden[-1] for one in ones])
     np.testing.assert_allclose(batch.hidden[-1], last, rtol=0, atol=1e-12)
     logits = np.concatenate([one.logits for one in ones])
@@ -162,7 +162,7 @@ def test_minilm_on_fifty_real_sentences():
     texts = read_corpus(Path(os.environ["SPIKEBERT_DATA"]) / "sst2")["dev"].texts[:50]
     ids, offsets, _ = encode_texts(load_tokenizer(folder), texts)
     config, params = load_bert(folder)
-    output = bert_forward(ids, offsets, params, config, backend="numba")
+    output, _ = bert_forward(ids, offsets, params, config, backend="numba")
     ours = np.stack([output.embeddings, *output.hidden])
 
     model = transformers.BertModel.from_pretrained(folder).eval()

@@ -2,7 +2,6 @@
 
 import json
 import os
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -23,9 +22,21 @@ STATES = {layer: RNG.standard_normal((len(IDS), D), dtype=np.float32) for layer 
 LOGITS = RNG.standard_normal((4, C), dtype=np.float32)
 
 
-def batches(states=STATES):
-    for start, stop in ((0, 6), (6, 14)):
-        yield {layer: value[start:stop] for layer, value in states.items()}
+def reader(states=STATES, calls=None):
+    """What write_cache asks for: states, and of each sentence its number."""
+
+    def read_shard(first, last):
+        if calls is not None:
+            calls.append((first, last))
+        rows = slice(OFFSETS[first], OFFSETS[last])
+        return {n: v[rows] for n, v in states.items()}, {"number": np.arange(first, last)}
+
+    return read_shard
+
+
+def logits(values):
+    np.testing.assert_array_equal(values["number"], range(4))
+    return LOGITS, {"source": "a test"}
 
 
 def write(folder, **changed):
@@ -39,8 +50,8 @@ def write(folder, **changed):
             "tokenizer": '{"a": "é"}',
             "word_embeddings": WORDS,
             "layers": [6, 3],
-            "hidden_batches": batches(),
-            "logits": lambda: (LOGITS, {"source": "a test"}),
+            "read_shard": reader(),
+            "logits": logits,
             "about": {"teacher": {"name": "tiny", "sha256": "0"}, "corpus_sha256": "1"},
         }
         | changed,
@@ -81,21 +92,21 @@ def test_the_same_input_gives_the_same_bytes(folder, tmp_path):
 
 
 def test_hidden_states_of_the_first_sentences_only(tmp_path):
-    stream = batches()
-    cache = load_cache(
-        write(
-            tmp_path / "c", hidden_batches=stream, hidden_sentences=1, student_blocks={3: 2, 6: 4}
-        )
-    )
+    calls = []
+    blocks = {"hidden_sentences": 1, "student_blocks": {3: 2, 6: 4}}
+    cache = load_cache(write(tmp_path / "c", read_shard=reader(calls=calls), **blocks))
     np.testing.assert_array_equal(cache.hidden[6], STATES[6][:4].astype(np.float16))
-    assert next(stream, None) is None  # read to its end: logits may hang on that
+    assert calls == [(0, 1), (1, 4)]  # read to the end: logits may hang on that
     assert len(cache.ids) == len(IDS)
     assert cache.student_blocks == {3: 2, 6: 4}
 
 
 def test_without_labels_and_logits(tmp_path):
-    cache = load_cache(write(tmp_path / "cache", labels=None, logits=None))
+    calls = []
+    nothing = {"labels": None, "logits": None, "hidden_sentences": 2}
+    cache = load_cache(write(tmp_path / "cache", read_shard=reader(calls=calls), **nothing))
     assert cache.labels is cache.logits is None
+    assert calls == [(0, 2)]  # of the other sentences nobody asks anything
 
 
 ARRAYS = ("ids", "offsets", "labels", "logits", "hidden_3", "hidden_6", "word_embeddings")
@@ -159,8 +170,10 @@ def rewrite_manifest(folder, change):
 
 
 def test_another_version_is_refused(folder):
-    rewrite_manifest(folder, lambda manifest: manifest.update(format_version=2))
-    with pytest.raises(InputError, match=r"manifest\.json: format version 2.*reads 1.*make the"):
+    rewrite_manifest(folder, lambda manifest: manifest.update(format_version=3))
+    with pytest.raises(
+        InputError, match=r"manifest\.json: format version 3.*reads 1 to 2.*make the"
+    ):
         load_cache(folder)
 
 
@@ -205,19 +218,15 @@ def test_nothing_is_overwritten_or_left_half_written(folder, tmp_path):
         write(folder)
     too_large = {layer: value * 1e6 for layer, value in STATES.items()}
     with pytest.raises(InputError, match="hidden state of layer 3"):
-        write(tmp_path / "other", hidden_batches=batches(too_large))
-    with pytest.raises(ValueError, match="6 of the 14 tokens"):
-        write(tmp_path / "other", hidden_batches=islice(batches(), 1))
+        write(tmp_path / "other", read_shard=reader(too_large))
+    cut = {layer: value[:9] for layer, value in STATES.items()}
+    with pytest.raises(ValueError, match=r"sentences 0 to 4 should be \(14, 6\)"):
+        write(tmp_path / "other", read_shard=reader(cut))
     with pytest.raises(ValueError, match="no word embedding"):
         write(tmp_path / "other", word_embeddings=WORDS[:40])
     with pytest.raises(ValueError, match="do not follow each other"):
         write(tmp_path / "other", splits={"train": (0, 2), "dev": (3, 4)})
 
-    def interrupted():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "other", logits=interrupted)
     assert os.listdir(tmp_path) == ["cache"]
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):

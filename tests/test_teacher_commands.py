@@ -8,13 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from test_teacher_cache import rewrite_manifest
+from tiny import last_json
 
 from spikebert_np.cli import main
+from spikebert_np.data.download import file_digest
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.tokenizer import load_tokenizer
 from spikebert_np.models.bert import bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config, tensor_names
-from spikebert_np.training.frozen_teacher import linear_head_logits, read_corpus_with_teacher
+from spikebert_np.training.frozen_teacher import linear_head_logits, read_sentences
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, "a", "fine", "warm", "dull", "long", "film", "story", "is", "not", "and"]
@@ -83,7 +86,7 @@ def test_cache_holds_what_the_teacher_gives(teacher, corpus, tmp_path, capsys):
     assert "7 sentences (train 5, dev 2)" in capsys.readouterr().out
     cache = load_cache(tmp_path / "cache")
     config, params = load_bert(teacher)
-    output = bert_forward(cache.ids, cache.offsets, params, config)
+    output, _ = bert_forward(cache.ids, cache.offsets, params, config)
     assert cache.splits == {"train": (0, 5), "dev": (5, 7)}
     assert cache.labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
     np.testing.assert_allclose(cache.logits, output.logits, atol=1e-5)
@@ -101,16 +104,72 @@ def test_cache_holds_what_the_teacher_gives(teacher, corpus, tmp_path, capsys):
     assert "the teacher's own classifier" in cache.manifest["logits_from"]["source"]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_verify_reads_a_sample_again(teacher, corpus, tmp_path, capsys, dtype):
+    add_classifier(teacher, classes=2)
+    assert cache_command(teacher, corpus, tmp_path / "cache", "--dtype", dtype) == 0
+    assert f"layer 3 as {dtype}: " in capsys.readouterr().out
+    verify = ["teacher", "verify", str(tmp_path / "cache")]
+    assert main(verify) == 2
+    assert "made by the teacher tiny-bert; give --teacher DIR" in capsys.readouterr().err
+    verify += ["--teacher", str(teacher)]
+    assert main([*verify, "--json"]) == 0
+    result = last_json(capsys.readouterr().out)
+    assert result["sentences"] == 7
+    assert 0 < result["3"] < 0.05
+    assert result["logits"] < 1e-4
+    # Whole files that say something else than the teacher.
+    rewrite_hidden(tmp_path / "cache", 3, lambda states: states[::-1])
+    assert main(verify) == 2
+    assert "the hidden states of layer 3 differ" in capsys.readouterr().err
+    add_classifier(teacher, classes=3)
+    assert main(verify) == 2
+    assert "is not the teacher of" in capsys.readouterr().err
+
+
+def rewrite_hidden(folder, layer, change):
+    file = folder / f"hidden_{layer}.npy"
+    np.save(file, change(np.load(file)))
+    facts = {"bytes": file.stat().st_size, "sha256": file_digest(file, "sha256")}
+    rewrite_manifest(folder, lambda manifest: manifest["files"].update({file.name: facts}))
+
+
+def test_max_bytes_keeps_the_first_sentences(teacher, corpus, tmp_path, capsys):
+    assert cache_command(teacher, corpus, tmp_path / "all", "--layers", "1,3") == 0
+    whole = load_cache(tmp_path / "all")
+    size = sum(file.stat().st_size - 128 for file in (tmp_path / "all").glob("*.npy"))
+    out = capsys.readouterr().out
+    assert f"to write: {size / 1e6:,.1f} MB" in out
+    token = 2 * 8 * 2
+    for kept in (6, 3):
+        lost = int(whole.offsets[7] - whole.offsets[kept]) * token
+        for spare, name in ((0, "a"), (token, "b")):
+            options = ("--layers", "1,3", "--max-bytes", str(size - lost + spare))
+            assert cache_command(teacher, corpus, tmp_path / f"{name}{kept}", *options) == 0
+            cache = load_cache(tmp_path / f"{name}{kept}")
+            assert cache.manifest["counts"]["hidden_sentences"] == kept
+    assert cache_command(teacher, corpus, tmp_path / "none", "--max-bytes", "500") == 2
+    assert "one sentence needs" in capsys.readouterr().err
+
+
+def test_texts_are_cut_into_sentences_on_request(teacher, corpus, tmp_path, capsys):
+    (tmp_path / "reviews.txt").write_text("A long story. Not dull.\nA film\n")
+    command = (teacher, tmp_path / "reviews.txt", tmp_path / "cache", "--sentences")
+    assert cache_command(*command) == 0
+    assert len(load_cache(tmp_path / "cache").offsets) - 1 == 3
+    assert cache_command(teacher, corpus, tmp_path / "other", "--sentences") == 2
+    assert "a label is of a whole text" in capsys.readouterr().err
+
+
 def test_features_are_means_over_each_sentence(teacher):
     config, params = load_bert(teacher)
     ids, offsets = np.arange(5, 14), np.array([0, 2, 9])
-    reading = read_corpus_with_teacher(ids, offsets, params, config, [1])
-    (states,) = reading.states
-    output = bert_forward(ids, offsets, params, config)
+    states, values = read_sentences(ids, offsets, params, config, [1])
+    output, _ = bert_forward(ids, offsets, params, config)
     np.testing.assert_allclose(states[1], output.hidden[0], atol=1e-5)
     layers = [output.embeddings, output.hidden[0], output.hidden[2]]
     second = np.concatenate([layer[2:9].mean(axis=0) for layer in layers])
-    np.testing.assert_allclose(reading.features[1], second, atol=1e-5)
+    np.testing.assert_allclose(values["features"][1], second, atol=1e-5)
 
 
 def test_a_teacher_without_classifier_gets_a_linear_head(teacher, corpus, tmp_path):

@@ -56,9 +56,15 @@ def make_cache(folder, *, train=40, dev=12, layers=(1, 2), hidden_sentences=None
         tokenizer=(folder / "tokenizer.json").read_text("utf-8"),
         word_embeddings=0.05 * rng.standard_normal((len(SPECIAL + WORDS), TEACHER_WIDTH)),
         layers=list(layers),
-        hidden_batches=[hidden],
+        read_shard=lambda first, last: (
+            {
+                layer: rows[encoded.offsets[first] : encoded.offsets[last]]
+                for layer, rows in hidden.items()
+            },
+            {},
+        ),
         hidden_sentences=hidden_sentences,
-        logits=lambda: (teacher_logits, "made up"),
+        logits=lambda values: (teacher_logits, "made up"),
         about={"teacher": {"id": "made up"}},
     )
     return load_cache(directory)

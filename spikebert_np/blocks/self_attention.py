@@ -11,22 +11,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..layers.dropout import DropoutCache, dropout_backward, dropout_forward
 from ..layers.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from ..layers.linear import LinearCache, linear_backward, linear_forward
 from ..layers.softmax import SoftmaxCache, softmax_backward, softmax_forward
 
 
 class SentenceCache(NamedTuple):
-    """The matrix product's factors; the attention map is in softmax's cache."""
+    """The matrix products' factors; the attention map before dropout is in softmax's cache."""
 
     q: np.ndarray  # (H, n, E)
     k: np.ndarray  # (H, n, E)
     v: np.ndarray  # (H, n, E)
     softmax: SoftmaxCache  # (H, n, n)
+    dropout: DropoutCache  # (H, n, n)
+    dropped: np.ndarray  # (H, n, n), the map that gathers the values
 
 
-def attention_sentence_forward(q, k, v):
-    """y = softmax(q kᵀ / √E) v for one sentence, each head on its own.
+def attention_sentence_forward(q, k, v, *, dropout=0.0, rng=None):
+    """y = dropout(softmax(q kᵀ / √E)) v for one sentence, each head on its own.
 
     q, k, v: (H, n, E). Returns y (H, n, E) and the cache.
     """
@@ -34,16 +37,21 @@ def attention_sentence_forward(q, k, v):
     scores = q @ k.swapaxes(1, 2) * q.dtype.type(q.shape[2] ** -0.5)  # (H, n, n)
     # 2. Each word has one unit of attention to give away.
     attention, softmax_cache = softmax_forward(scores)  # (H, n, n)
-    # 3. Each word gathers the values it attends to.
-    return attention @ v, SentenceCache(q, k, v, softmax_cache)  # (H, n, E)
+    # 3. In training some of it is lost.
+    dropped, dropout_cache = dropout_forward(attention, rate=dropout, rng=rng)  # (H, n, n)
+    # 4. Each word gathers the values it attends to.
+    y = dropped @ v  # (H, n, E)
+    return y, SentenceCache(q, k, v, softmax_cache, dropout_cache, dropped)
 
 
 def attention_sentence_backward(dy, cache):
     """dq, dk and dv (H, n, E) from dy (H, n, E)."""
-    q, k, v, softmax_cache = cache
-    # y = attention v
-    dv = softmax_cache.y.swapaxes(1, 2) @ dy  # (H, n, E)
-    dattention = dy @ v.swapaxes(1, 2)  # (H, n, n)
+    q, k, v, softmax_cache, dropout_cache, dropped = cache
+    # y = dropped v
+    dv = dropped.swapaxes(1, 2) @ dy  # (H, n, E)
+    ddropped = dy @ v.swapaxes(1, 2)  # (H, n, n)
+    # dropped = dropout(attention)
+    dattention = dropout_backward(ddropped, dropout_cache)  # (H, n, n)
     # attention = softmax(scores)
     dscores = softmax_backward(dattention, softmax_cache)  # (H, n, n)
     # scores = q kᵀ / √E
@@ -58,13 +66,18 @@ class SelfAttentionCache(NamedTuple):
     v: LinearCache
     sentences: list  # B of SentenceCache
     output: LinearCache
+    dropout: DropoutCache
     norm: LayerNormCache
 
 
-def self_attention_forward(x, offsets, params, *, heads, eps):
-    """y = norm(x + output(attention(q(x), k(x), v(x)))), no word seeing another sentence.
+def self_attention_forward(
+    x, offsets, params, *, heads, eps, attention_dropout=0.0, dropout=0.0, rng=None
+):
+    """y = norm(x + dropout(output(attention(q(x), k(x), v(x))))), no word seeing another sentence.
 
-    x: (N, D), offsets: (B + 1,), heads: H, eps: the layer norm's. Returns y (N, D) and the cache.
+    x: (N, D), offsets: (B + 1,), heads: H, eps: the layer norm's. The two rates of dropout, of the
+    attention maps and of the mixed heads, count only where rng is a Generator, in training.
+    Returns y (N, D) and the cache.
     """
     # 1. Queries, keys and values of all tokens at once.
     q, q_cache = linear_forward(x, params["q.weight"], params["q.bias"])  # (N, D)
@@ -77,24 +90,29 @@ def self_attention_forward(x, offsets, params, *, heads, eps):
     sentences = []
     for start, stop in pairwise(offsets):
         words = np.s_[:, start:stop]
-        gathered_heads[words], cache = attention_sentence_forward(q[words], k[words], v[words])
+        gathered_heads[words], cache = attention_sentence_forward(
+            q[words], k[words], v[words], dropout=attention_dropout, rng=rng
+        )
         sentences.append(cache)
     # 3. Mix the heads.
     mixed, output_cache = linear_forward(gathered, params["output.weight"], params["output.bias"])
-    # 4. Residual, then layer norm.
-    y, norm_cache = layernorm_forward(x + mixed, params["norm.gain"], params["norm.bias"], eps=eps)
+    # 4. Dropout, residual, layer norm.
+    kept, dropout_cache = dropout_forward(mixed, rate=dropout, rng=rng)  # (N, D)
+    y, norm_cache = layernorm_forward(x + kept, params["norm.gain"], params["norm.bias"], eps=eps)
     return y, SelfAttentionCache(
-        offsets, q_cache, k_cache, v_cache, sentences, output_cache, norm_cache
+        offsets, q_cache, k_cache, v_cache, sentences, output_cache, dropout_cache, norm_cache
     )
 
 
 def self_attention_backward(dy, cache):
     """dx (N, D) and the gradients of all parameters, from dy (N, D)."""
     grads = {}
-    # y = norm(x + mixed)
+    # y = norm(x + kept)
     dsum, grads["norm.gain"], grads["norm.bias"] = layernorm_backward(dy, cache.norm)  # (N, D)
+    # kept = dropout(mixed)
+    dmixed = dropout_backward(dsum, cache.dropout)  # (N, D)
     # mixed = output(gathered)
-    dgathered, grads["output.weight"], grads["output.bias"] = linear_backward(dsum, cache.output)
+    dgathered, grads["output.weight"], grads["output.bias"] = linear_backward(dmixed, cache.output)
     # gathered = attention(q, k, v), sentence by sentence
     heads = cache.sentences[0].q.shape[0]
     dgathered = _split_heads(dgathered, heads)  # (H, N, E)

@@ -2,17 +2,17 @@
 
     check("lif", backward=my_lif_backward)     # a GradReport, with the likely mistakes
 
-A new backward pass needs a case in `layer_cases.py`, `block_cases.py` or `model_cases.py`: a
-function of a few lines that draws its arguments. A test fails until it has one.
+A new backward pass needs a case in one of the files `*_cases.py`: a function of a few lines that
+draws its arguments. A test fails until it has one.
 """
 
-from . import block_cases, layer_cases, model_cases
+from . import bert_cases, block_cases, layer_cases, model_cases
 from .case import Case, check_run, prepare
 from .diagnosis import diagnose
 
 CASES = {
     entry.name: entry
-    for module in (layer_cases, block_cases, model_cases)
+    for module in (layer_cases, block_cases, bert_cases, model_cases)
     for entry in vars(module).values()
     if isinstance(entry, Case)
 }

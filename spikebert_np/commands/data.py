@@ -1,4 +1,4 @@
-"""`spikebert data check` and `spikebert data get`."""
+"""`spikebert data check`, `spikebert data split` and `spikebert data get`."""
 
 import argparse
 import json
@@ -9,11 +9,12 @@ def register(commands):
     """Add the `data` command and its sub-commands."""
     data = commands.add_parser(
         "data",
-        help="look at a corpus, or fetch one",
-        description="Look at a corpus before you train on it, or fetch one.",
+        help="look at a corpus, give it a dev split, or fetch one",
+        description="Look at a corpus before you train on it, give it a dev split, or fetch one.",
     )
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
     _register_check(actions)
+    _register_split(actions)
     _register_get(actions)
 
 
@@ -39,6 +40,30 @@ def _register_check(actions):
     check.add_argument("path", metavar="PATH", type=Path, help="the corpus: a file or a folder")
     check.add_argument("--json", action="store_true", help="print one line of JSON instead")
     check.set_defaults(run=run_check)
+
+
+def _register_split(actions):
+    split = actions.add_parser(
+        "split",
+        help="give a corpus without a dev split one",
+        description="Write the folder DIR with train.csv and dev.csv from a labelled corpus that "
+        "is all train. Give this folder to every command, so that teacher, students and baselines "
+        "are trained and measured on the same sentences. Texts that occur more than once stay "
+        "together, and the same seed draws the same split.",
+        epilog="example:\n  spikebert data split data/mr --out data/mr-split",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    split.add_argument("path", metavar="PATH", type=Path, help="the corpus: a file or a folder")
+    split.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+    split.add_argument(
+        "--dev-fraction",
+        metavar="SHARE",
+        type=float,
+        default=0.1,
+        help="share of the different texts that goes to dev (default: %(default)s)",
+    )
+    split.add_argument("--seed", metavar="INT", type=int, default=0, help="default: 0")
+    split.set_defaults(run=run_split)
 
 
 def _register_get(actions):
@@ -78,6 +103,15 @@ def run_check(args):
 
     report = check_corpus(args.path)
     print(json.dumps(report_as_dict(report)) if args.json else format_report(report))
+
+
+def run_split(args):
+    """Cut the corpus at args.path into args.out."""
+    from ..data.split import split_corpus
+
+    splits = split_corpus(args.path, args.out, dev_fraction=args.dev_fraction, seed=args.seed)
+    counts = ", ".join(f"{name} {len(split.texts):,}" for name, split in splits.items())
+    print(f"{args.out}: {counts}; give this folder as --data from now on")
 
 
 def run_get(args):

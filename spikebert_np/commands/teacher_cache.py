@@ -3,7 +3,7 @@
 Letters: B sentences, C classes.
 """
 
-import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -15,27 +15,25 @@ from ..errors import InputError
 def run_cache(args):
     from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher
+    from ..data.readers import corpus_digest
+    from ..data.sentences import split_texts
     from ..data.shipped import open_corpus
     from ..data.teacher_cache_writer import refuse_existing, write_cache
     from ..data.tokenizer import encode_texts, reduce_vocabulary
-    from ..training.frozen_teacher import linear_head_logits, read_corpus_with_teacher
+    from ..training.frozen_teacher import linear_head_logits, read_sentences
+    from ..training.workers import worker_count, workers
 
     refuse_existing(args.out)
     folder = resolve_teacher(args.teacher)
     config, params, tokenizer = load_teacher(folder)
     layers = _parse_layers(args.layers, config.depth)
-    if args.max_tokens > config.max_positions:
-        raise InputError(
-            f"--max-tokens {args.max_tokens} is more than the {config.max_positions} positions of "
-            f"the teacher in {folder}; give that or less"
-        )
+    check_max_tokens(args.max_tokens, config, folder)
     corpus = open_corpus(args.data)
+    if args.sentences:
+        corpus = split_texts(args.data, corpus)
     labels, splits = _join_labels(corpus)
     classes = _count_classes(args.data, folder, config, labels, splits)
     texts = [text for split in corpus.values() for text in split.texts]
-    hidden_sentences = len(texts) if args.hidden_sentences is None else args.hidden_sentences
-    if not 1 <= hidden_sentences <= len(texts):
-        raise InputError(f"--hidden-sentences must be from 1 to the corpus's {len(texts):,}")
     ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=args.max_tokens)
     kept = np.arange(config.vocab_size)  # the teacher's id of each of the cache's ids
     if args.reduce_vocabulary:
@@ -45,47 +43,71 @@ def run_cache(args):
         f"{len(texts):,} sentences ({counts}), {len(ids):,} tokens; "
         f"{truncated:,} sentences cut to {args.max_tokens} tokens"
     )
-    _check_space(args.out, offsets, config.width, layers, hidden_sentences, classes, len(kept))
+    hidden_sentences = _hidden_sentences(args, offsets, config.width, layers, classes, len(kept))
 
-    reading = read_corpus_with_teacher(ids, offsets, params, config, layers)
-
-    def logits():
+    def logits(values):
         if config.classes:
-            values, source = reading.logits, "the teacher's own classifier"
+            spoken, source = values["logits"], "the teacher's own classifier"
         else:
-            values = linear_head_logits(reading.features, labels, classes, splits)
+            spoken = linear_head_logits(values["features"], labels, classes, splits)
             source = "a linear head on the teacher's frozen features, cross-fitted on train"
-        accuracy = _accuracy_by_split(values, labels, splits)
+        accuracy = _accuracy_by_split(spoken, labels, splits)
         print(f"logits: {source}", *(f"; {name} {a:.4f}" for name, a in accuracy.items()), sep="")
-        return values, {"source": source, "accuracy": accuracy}
+        return spoken, {"source": source, "accuracy": accuracy}
 
-    write_cache(
-        args.out,
-        ids=np.searchsorted(kept, ids),
-        offsets=offsets,
-        splits=splits,
-        labels=labels,
-        tokenizer=tokenizer.to_str(),
-        word_embeddings=params["embeddings.word"][kept],
-        layers=layers,
-        hidden_batches=reading.states,
-        hidden_sentences=hidden_sentences,
-        logits=logits if classes else None,
-        about={
-            "teacher": {
-                # A directory's name, not where it lies on this machine.
-                "name": folder.resolve().name if Path(args.teacher).is_dir() else args.teacher,
-                "sha256": file_digest(folder / "model.safetensors", "sha256"),
-                "blocks": config.depth,
-                "width": config.width,
-                "mlp_width": config.mlp_width,
+    from tqdm import tqdm
+
+    to_read = len(ids) if classes else int(offsets[hidden_sentences])
+    with (
+        workers(worker_count()) as run,
+        tqdm(total=to_read, desc="teacher", unit=" tokens", unit_scale=True) as bar,
+    ):
+
+        def read_shard(first, last):
+            start, stop = offsets[first], offsets[last]
+            part = ids[start:stop], offsets[first : last + 1] - start
+            states, values = read_sentences(*part, params, config, layers, run=run, read=bar.update)
+            return states, values if classes else {}
+
+        write_cache(
+            args.out,
+            ids=np.searchsorted(kept, ids),
+            offsets=offsets,
+            splits=splits,
+            labels=labels,
+            tokenizer=tokenizer.to_str(),
+            word_embeddings=params["embeddings.word"][kept],
+            layers=layers,
+            read_shard=read_shard,
+            hidden_sentences=hidden_sentences,
+            hidden_dtype=args.dtype,
+            logits=logits if classes else None,
+            about={
+                "teacher": {
+                    "name": public_name(args.teacher, folder),
+                    "sha256": file_digest(folder / "model.safetensors", "sha256"),
+                    "blocks": config.depth,
+                    "width": config.width,
+                    "mlp_width": config.mlp_width,
+                },
+                "corpus_sha256": corpus_digest(corpus),
+                "max_tokens": args.max_tokens,
+                "truncated": truncated,
             },
-            "corpus_sha256": _corpus_digest(corpus),
-            "max_tokens": args.max_tokens,
-            "truncated": truncated,
-        },
-    )
+            found=bar.update,
+        )
+    errors = json.loads((args.out / "manifest.json").read_text("utf-8"))["hidden_error"]
+    for layer, error in errors.items():
+        print(
+            f"layer {layer} as {args.dtype}: {error['relative_rms']:.2%} of its root mean square "
+            f"lost, at most {error['max']:.3g} in a number"
+        )
     print(f"{args.out}: written")
+
+
+def public_name(name, folder):
+    """How a teacher is named in what is made from it: not by where it lies on a machine."""
+    return folder.resolve().name if Path(name).is_dir() else name
 
 
 def load_teacher(folder):
@@ -101,6 +123,14 @@ def load_teacher(folder):
             f"says {config.vocab_size:,}; take both from the same model"
         )
     return config, params, tokenizer
+
+
+def check_max_tokens(max_tokens, config, folder):
+    if max_tokens > config.max_positions:
+        raise InputError(
+            f"--max-tokens {max_tokens} is more than the {config.max_positions} positions of "
+            f"the teacher in {folder}; give that or less"
+        )
 
 
 def _parse_layers(text, depth):
@@ -146,40 +176,49 @@ def _count_classes(path, folder, config, labels, splits):
     return labelled if "train" in splits else 0
 
 
-def _corpus_digest(corpus):
-    """sha256 over splits, labels and texts as read: the same for the same corpus in any format."""
-    digest = hashlib.sha256()
-    for name, split in corpus.items():
-        labels = ["-"] * len(split.texts) if split.labels is None else split.labels
-        for label, text in zip(labels, split.texts, strict=True):
-            digest.update(f"{name}\t{label}\t{text}\n".encode())
-    return digest.hexdigest()
-
-
-def _check_space(directory, offsets, width, layers, hidden_sentences, classes, vocab_size):
-    """Say how much will be written, and refuse where it does not fit."""
+def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
+    """How many sentences keep their hidden states. Says how much will be written, and refuses what
+    does not fit --max-bytes or the disk."""
+    from ..data.teacher_cache_shards import token_bytes
     from ..data.teacher_cache_writer import cache_bytes
 
-    size = cache_bytes(
-        offsets,
-        width,
-        layers=len(layers),
-        hidden_sentences=hidden_sentences,
-        classes=classes,
-        vocab_size=vocab_size,
-    )
+    def size(hidden_sentences):
+        return cache_bytes(
+            offsets,
+            width,
+            layers=len(layers),
+            hidden_sentences=hidden_sentences,
+            classes=classes,
+            vocab_size=vocab_size,
+            dtype=args.dtype,
+        )
+
+    sentences = len(offsets) - 1
+    chosen = sentences if args.hidden_sentences is None else args.hidden_sentences
+    if not 1 <= chosen <= sentences:
+        raise InputError(f"--hidden-sentences must be from 1 to the corpus's {sentences:,}")
+    if args.max_bytes is not None:
+        states = int(args.max_bytes) - size(0)
+        tokens = states // token_bytes(width, len(layers), args.dtype)
+        chosen = min(chosen, int(np.searchsorted(offsets, tokens, side="right")) - 1)
+        if chosen < 1:
+            raise InputError(
+                f"--max-bytes {args.max_bytes:,.0f}: one sentence needs {size(1):,}; give more, "
+                "or fewer --layers"
+            )
     print(
-        f"to write: {size / 1e6:,.1f} MB, with the hidden states of {hidden_sentences:,} sentences "
+        f"to write: {size(chosen) / 1e6:,.1f} MB, with the hidden states of {chosen:,} sentences "
         f"after layers {', '.join(map(str, layers))}",
         flush=True,
     )
-    existing = next(p for p in directory.absolute().parents if p.exists())
+    existing = next(p for p in args.out.absolute().parents if p.exists())
     free = shutil.disk_usage(existing).free
-    if free < size:
+    if free < size(chosen):
         raise InputError(
             f"{existing}: only {free / 1e6:,.1f} MB are free; "
-            "give another --out, fewer --layers, or --hidden-sentences"
+            "give another --out, fewer --layers, --dtype int8, or --max-bytes"
         )
+    return chosen
 
 
 def _accuracy_by_split(logits, labels, splits):

@@ -3,6 +3,7 @@
 Letters: S sentences of a split, C classes.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,16 @@ def read_corpus(path):
     does not fit its file's format, and labels that leave a class of 0..C-1 without a training text.
     """
     return join_splits(path, read_files(path))
+
+
+def corpus_digest(corpus):
+    """sha256 over splits, labels and texts as read: the same for the same corpus in any format."""
+    digest = hashlib.sha256()
+    for name, split in corpus.items():
+        labels = ["-"] * len(split.texts) if split.labels is None else split.labels
+        for label, text in zip(labels, split.texts, strict=True):
+            digest.update(f"{name}\t{label}\t{text}\n".encode())
+    return digest.hexdigest()
 
 
 def read_files(path):

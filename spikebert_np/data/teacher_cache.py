@@ -9,13 +9,14 @@ dev, test:
     offsets.npy          (B + 1,) int64, sentence b is ids[offsets[b]:offsets[b+1]]
     labels.npy           (B,) int64, -1 where a sentence has none      only if some have labels
     logits.npy           (B, C) float32                                only if the teacher has any
-    hidden_<layer>.npy   (M, D) float16: layer 0 is the embedding output, layer i what block i
-                         (from 1) puts out, for the first `hidden_sentences` sentences
+    hidden_<layer>.npy   (M, D) float16, or int8 with a scale a token in hidden_<layer>.scale.npy:
+                         layer 0 is the embedding output, layer i what block i (from 1) puts out,
+                         for the first `hidden_sentences` sentences. A large cache has shards,
+                         hidden_<layer>.0000.npy, ...0001.npy, ...
     word_embeddings.npy  (V, D) float16, the teacher's row of every id: a student starts from them,
                          and must know words that this corpus lacks too
 
-float16 keeps 11 bits: an error of at most 1/2048 of a number, far below the distance between a
-student and its teacher, at half the bytes.
+Format version 1, which is read too, had float16 without shards only.
 
 Letters: N packed tokens, B sentences, M tokens of the first hidden_sentences sentences, D the
 teacher's width, V vocabulary, C classes.
@@ -30,10 +31,11 @@ import numpy as np
 
 from ..errors import InputError
 from .download import file_digest
+from .hidden_rows import HiddenRows, shard_names
 
 FORMAT = "spikebert teacher cache"
-FORMAT_VERSION = 1
-# A larger hidden_*.npy is hashed at load only where the caller asks for it.
+FORMAT_VERSION = 2
+# Hidden states that together are larger are hashed at load only where the caller asks for it.
 HASHED_BYTES = 64 << 20
 _REMEDY = "copy the whole cache again, or make it again with `spikebert teacher cache`"
 
@@ -44,7 +46,7 @@ class TeacherCache(NamedTuple):
     offsets: np.ndarray  # (B + 1,) int64
     labels: np.ndarray | None  # (B,) int64, -1 where there is none
     logits: np.ndarray | None  # (B, C) float32
-    hidden: dict  # layer: (M, D) float16, a read-only memory map
+    hidden: dict  # layer: (M, D), a read-only memory map, or HiddenRows that read like one
     student_blocks: dict  # layer: the student's block (from 0) that learns from it
     word_embeddings: np.ndarray  # (V, D) float16
     splits: dict  # name: (first, last) sentence, the last exclusive
@@ -54,14 +56,17 @@ class TeacherCache(NamedTuple):
 def load_cache(directory, *, verify=False):
     """The TeacherCache in a folder; hidden states stay on disk and are read by memory map.
 
-    The sha256 of every file is checked, but for hidden_*.npy over 64 MiB, which are checked by size
-    and shape unless verify is set. Raises InputError, naming the file, for anything that is
-    missing, changed, of another version, not finite, or does not fit the rest.
+    The sha256 of every file is checked, but for hidden states over 64 MiB, which are checked by
+    size and shape unless verify is set (`spikebert teacher verify` does). Raises InputError, naming
+    the file, for anything that is missing, changed, of another version, not finite, or does not fit
+    the rest.
     """
     directory = Path(directory)
     manifest = _read_manifest(directory / "manifest.json")
     counts, files = manifest["counts"], manifest["files"]
     sentences, width = counts["sentences"], counts["width"]
+    dtype = manifest.get("hidden_dtype", "float16")
+    shards = manifest.get("hidden_shards", [counts["hidden_tokens"]])
     expected = {
         "ids.npy": (np.int32, (counts["tokens"],)),
         "offsets.npy": (np.int64, (sentences + 1,)),
@@ -69,31 +74,44 @@ def load_cache(directory, *, verify=False):
         "logits.npy": (np.float32, (sentences, counts["classes"])),
         "word_embeddings.npy": (np.float16, (counts["vocabulary"], width)),
     }
-    hidden_files = {layer: f"hidden_{layer}.npy" for layer in manifest["layers"]}
-    for file in hidden_files.values():
-        expected[file] = (np.float16, (counts["hidden_tokens"], width))
-    unhashed = set() if verify else set(hidden_files.values())
+    hidden_files = {}
+    for layer in manifest["layers"]:
+        for number, tokens in enumerate(shards):
+            rows, *scale = shard_names(layer, number, len(shards), dtype)
+            hidden_files[rows] = (np.dtype(dtype), (tokens, width))
+            hidden_files |= dict.fromkeys(scale, (np.float32, (tokens,)))
+    expected |= hidden_files
+    hidden_bytes = sum(files[file]["bytes"] for file in hidden_files if file in files)
+    hash_hidden = verify or hidden_bytes <= HASHED_BYTES
     arrays = {}
     for file, facts in files.items():
-        hashed = file not in unhashed or facts["bytes"] <= HASHED_BYTES
+        hashed = hash_hidden or file not in hidden_files
         _check_file(directory / file, facts, hashed=hashed)
         if file in expected:
             arrays[file] = _load_array(
                 directory / file,
                 *expected[file],
                 finite=hashed,
-                mmap_mode="r" if file in hidden_files.values() else None,
+                mmap_mode="r" if file in hidden_files else None,
             )
     optional = {"labels.npy", "logits.npy"}
     for file in (expected.keys() - optional | {"tokenizer.json"}) - files.keys():
         raise InputError(f"{directory / 'manifest.json'}: lists no {file}; {_REMEDY}")
+
+    def hidden_rows(layer):
+        names = [shard_names(layer, number, len(shards), dtype) for number in range(len(shards))]
+        rows = [arrays[name[0]] for name in names]
+        if dtype == "float16":
+            return rows[0] if len(rows) == 1 else HiddenRows(rows, None)
+        return HiddenRows(rows, [arrays[name[1]] for name in names])
+
     cache = TeacherCache(
         manifest=manifest,
         ids=arrays["ids.npy"],
         offsets=arrays["offsets.npy"],
         labels=arrays.get("labels.npy"),
         logits=arrays.get("logits.npy"),
-        hidden={layer: arrays[file] for layer, file in hidden_files.items()},
+        hidden={layer: hidden_rows(layer) for layer in manifest["layers"]},
         student_blocks={int(layer): b for layer, b in manifest["student_blocks"].items()},
         word_embeddings=arrays["word_embeddings.npy"],
         splits={name: (first, last) for name, (first, last) in manifest["splits"].items()},
@@ -121,9 +139,9 @@ def _read_manifest(path):
         raise InputError(f"{path}: cannot be read as JSON ({error}); {_REMEDY}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path}: not the manifest of a teacher cache; {_REMEDY}")
-    if (version := manifest.get("format_version")) != FORMAT_VERSION:
+    if (version := manifest.get("format_version")) not in range(1, FORMAT_VERSION + 1):
         raise InputError(
-            f"{path}: format version {version}, but this spikebert reads {FORMAT_VERSION}; "
+            f"{path}: format version {version}, but this spikebert reads 1 to {FORMAT_VERSION}; "
             "make the cache again with `spikebert teacher cache`"
         )
     if manifest.get("sha256") != manifest_digest(manifest):

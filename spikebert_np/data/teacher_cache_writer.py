@@ -1,9 +1,11 @@
-"""Write a teacher cache: the format is described in teacher_cache.py.
+"""Write a teacher cache: the format is described in teacher_cache.py, how a writer that was killed
+goes on in teacher_cache_shards.py.
 
-Letters: N packed tokens, n tokens of one batch, B sentences, M tokens of the first hidden_sentences
-sentences, V vocabulary, D the teacher's width, C classes.
+Letters: N packed tokens, B sentences, b sentences and n tokens of one shard, V vocabulary, D the
+teacher's width, C classes.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,14 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .download import file_digest
+from .hidden_rows import encode_rows
 from .teacher_cache import FORMAT, FORMAT_VERSION, manifest_digest
+from .teacher_cache_shards import (
+    file_facts,
+    finished_shard,
+    join_errors,
+    open_work_folder,
+    plan_shards,
+    read_values,
+    token_bytes,
+    write_shard,
+)
 
 
-def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size):
+def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype="float16"):
     """How many bytes a cache of these counts takes at most, less the manifest and tokenizer."""
     sentences, tokens = len(offsets) - 1, int(offsets[-1])
-    hidden = layers * int(offsets[hidden_sentences]) * width * 2
+    hidden = int(offsets[hidden_sentences]) * token_bytes(width, layers, dtype)
     corpus = tokens * 4 + (sentences + 1) * 8 + sentences * 8  # ids, offsets, labels
     return hidden + corpus + sentences * classes * 4 + vocab_size * width * 2
 
@@ -34,94 +46,114 @@ def write_cache(
     tokenizer,
     word_embeddings,
     layers,
-    hidden_batches,
+    read_shard,
     hidden_sentences=None,
+    hidden_dtype="float16",
     student_blocks=None,
     logits=None,
     about,
+    found=None,
 ):
-    """Write a cache, batch by batch, under a temporary name, and rename it when it is whole.
+    """Write a cache under a hidden name, shard by shard, and rename it when it is whole.
 
     ids (N,), offsets (B + 1,), labels (B,) or None: the packed corpus.
     splits: {name: (first, last)} sentence ranges that follow each other from 0 to B.
     tokenizer: the text of a tokenizer.json.
     word_embeddings: (V, D), a row for every id.
-    layers: the layers to keep. hidden_batches: an iterable of {layer: (n, D)}, n tokens after those
-    of the batch before; it is read to its end, also behind the first hidden_sentences sentences
-    (None: all), whose states are written.
+    layers: the layers to keep.
+    read_shard: a function of (first, last) that reads these sentences and returns {layer: (n, D)}
+    and {name: (b, ...)}, what `logits` will want to know of each sentence. Shards that an earlier,
+    killed call has written are not read again.
+    hidden_sentences: how many sentences, from the first, keep their states (None: all).
+    hidden_dtype: "float16" or "int8" (see hidden_rows.py).
     student_blocks: {layer: block}; by default the layers in ascending order go to blocks 0, 1, ...
-    logits: None, or a function called once, behind the last batch, because a head on the teacher's
-    features cannot be fitted before. It returns the logits (B, C) and a dict that says how they
-    came about ("logits_from" in the manifest).
+    logits: None, or a function of {name: (B, ...)}, called behind the last shard, because a head on
+    the teacher's features cannot be fitted before. It returns the logits (B, C) and a dict that
+    says how they came about ("logits_from" in the manifest).
     about: more manifest entries: "teacher" (id and sha256), "corpus_sha256", "max_tokens", ...
+    found: called with the tokens of each shard that was there already.
 
-    Returns the directory. Raises InputError where it exists or cannot be written and where a number
-    does not fit into float16, ValueError for arrays that do not fit each other.
+    Returns the directory. Raises InputError where it exists or cannot be written, where a killed
+    call wrote another cache under this name, and where a number does not fit into hidden_dtype;
+    ValueError for arrays that do not fit each other. Then nothing is left; a kill or Ctrl-C leaves
+    the hidden folder, from which the same call goes on.
     """
     directory = Path(directory)
     refuse_existing(directory)
-    sentences = len(offsets) - 1
+    sentences, width = len(offsets) - 1, word_embeddings.shape[1]
     hidden_sentences = sentences if hidden_sentences is None else hidden_sentences
     layers = sorted(layers)
     blocks = student_blocks or {layer: block for block, layer in enumerate(layers)}
     _check_splits(splits, sentences)
     if ids.max() >= len(word_embeddings):
         raise ValueError(f"the id {ids.max()} has no word embedding")
-    arrays = {
-        "ids": np.asarray(ids, np.int32),
-        "offsets": np.asarray(offsets, np.int64),
-        "word_embeddings": _to_float16(word_embeddings, "a word embedding"),  # (V, D)
+    shards = plan_shards(offsets, hidden_sentences, token_bytes(width, len(layers), hidden_dtype))
+    hidden_shards = [span for span in shards if span[1] <= hidden_sentences]
+    if logits is None:
+        shards = hidden_shards  # nobody asks for the other sentences
+    digest = hashlib.sha256(np.asarray(ids, np.int32).tobytes())
+    digest.update(np.asarray(offsets, np.int64).tobytes())
+    plan = {
+        **about,
+        "ids_sha256": digest.hexdigest(),
+        "layers": layers,
+        "hidden_dtype": hidden_dtype,
+        "hidden_sentences": hidden_sentences,
+        "shards": shards,
     }
-    if labels is not None:
-        arrays["labels"] = np.asarray(labels, np.int64)
-
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.writing")
+    work = open_work_folder(directory, plan)
     try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"{directory.parent}: cannot be written ({error.strerror}); give another folder"
-        ) from error
-    try:
-        shape = (int(offsets[hidden_sentences]), word_embeddings.shape[1])  # (M, D)
-        _write_hidden(temporary, layers, shape, hidden_batches)
+        done = []
+        for number, (first, last) in enumerate(shards):
+            kept_layers = layers if last <= hidden_sentences else []
+            shape = (int(offsets[last] - offsets[first]), width)
+            record = finished_shard(work, number)
+            if record is None:
+                states, spoken = read_shard(first, last)
+                kept = {layer: states[layer] for layer in kept_layers}
+                if any(rows.shape != shape for rows in kept.values()):
+                    raise ValueError(f"states of sentences {first} to {last} should be {shape}")
+                record = write_shard(work, number, len(hidden_shards), kept, spoken, hidden_dtype)
+            elif found:
+                found(shape[0])
+            done.append(record)
+        arrays = {
+            "ids": np.asarray(ids, np.int32),
+            "offsets": np.asarray(offsets, np.int64),
+            "word_embeddings": encode_rows(word_embeddings, "float16")[0],  # (V, D)
+        }
+        if labels is not None:
+            arrays["labels"] = np.asarray(labels, np.int64)
         logits_from = None
         if logits is not None:
-            values, logits_from = logits()
-            arrays["logits"] = np.asarray(values, np.float32)
-        for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        (temporary / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+            spoken, logits_from = logits(read_values(work, len(done)))
+            arrays["logits"] = np.asarray(spoken, np.float32)
         manifest = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
             **about,
             "splits": splits,
             "layers": layers,
             "student_blocks": {str(layer): block for layer, block in blocks.items()},
+            "hidden_dtype": hidden_dtype,
+            "hidden_shards": [int(offsets[b] - offsets[a]) for a, b in hidden_shards],
+            "hidden_error": join_errors(done),
             "logits_from": logits_from,
             "counts": {
                 "sentences": sentences,
                 "tokens": int(offsets[-1]),
                 "hidden_sentences": hidden_sentences,
-                "hidden_tokens": shape[0],
-                "width": shape[1],
+                "hidden_tokens": int(offsets[hidden_sentences]),
+                "width": width,
                 "vocabulary": len(word_embeddings),
                 "classes": arrays["logits"].shape[1] if "logits" in arrays else 0,
             },
-            "files": {
-                file.name: {"bytes": file.stat().st_size, "sha256": file_digest(file, "sha256")}
-                for file in sorted(temporary.iterdir())
-            },
         }
-        manifest["sha256"] = manifest_digest(manifest)
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (temporary / "manifest.json").write_text(text, encoding="utf-8")
+        _finish(work / "cache", arrays, tokenizer, manifest, done)
         refuse_existing(directory)
-        os.rename(temporary, directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.rename(work / "cache", directory)
+    except Exception:  # not Ctrl-C: that may go on
+        shutil.rmtree(work, ignore_errors=True)
         raise
+    shutil.rmtree(work)
     return directory
 
 
@@ -134,40 +166,22 @@ def refuse_existing(directory):
         )
 
 
+def _finish(folder, arrays, tokenizer, manifest, shards):
+    """Write everything that is no shard, and the manifest, which lists all files, last."""
+    files = {name: facts for shard in shards for name, facts in shard["files"].items()}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+    for name in (*(f"{name}.npy" for name in arrays), "tokenizer.json"):
+        files[name] = file_facts(folder / name)
+    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest}
+    manifest["files"] = dict(sorted(files.items()))
+    manifest["sha256"] = manifest_digest(manifest)
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+
+
 def _check_splits(splits, sentences):
     edges = [edge for span in splits.values() for edge in span]
     if [0, *edges[1::2]] != [*edges[::2], sentences]:
         raise ValueError(f"the splits {splits} do not follow each other from 0 to {sentences}")
-
-
-def _to_float16(array, what):
-    with np.errstate(over="ignore"):
-        narrow = array.astype(np.float16)
-    if not np.isfinite(narrow).all():
-        raise InputError(
-            f"{what} of the teacher is not finite or above 65,504, the largest float16; "
-            "choose another teacher or layer"
-        )
-    return narrow
-
-
-def _write_hidden(folder, layers, shape, hidden_batches):
-    """Fill hidden_<layer>.npy (M, D) from the batches' first M rows."""
-    maps = {
-        layer: np.lib.format.open_memmap(
-            folder / f"hidden_{layer}.npy", mode="w+", dtype=np.float16, shape=shape
-        )
-        for layer in layers
-    }
-    row = 0
-    for batch in hidden_batches:
-        tokens = len(batch[layers[0]])
-        stop = min(row + tokens, shape[0])
-        for layer in layers:
-            states = _to_float16(batch[layer][: stop - row], f"a hidden state of layer {layer}")
-            maps[layer][row:stop] = states  # (n, D)
-        row = stop
-    if row < shape[0]:
-        raise ValueError(f"the batches hold {row} of the {shape[0]} tokens to be written")
-    for memory_map in maps.values():
-        memory_map.flush()

@@ -47,13 +47,7 @@ def embedding_backward(dy, cache):
     ids, backend = cache
     distinct, position = np.unique(ids, return_inverse=True)  # (R,), (N,)
     rows = np.zeros((len(distinct), dy.shape[1]), dy.dtype)  # (R, D)
-    if backend == "numba":
-        from .embedding_numba import scatter_add
-
-        scatter_add(rows, position, dy)
-    else:
-        # rows[position] += dy would keep only the last of the tokens that share an id.
-        np.add.at(rows, position, dy)
+    _add_rows(rows, position, dy, backend)
     return RowGradient(distinct, rows)
 
 
@@ -62,6 +56,7 @@ class PositionsCache(NamedTuple):
 
     position: np.ndarray  # (N,)
     rows: int  # L
+    backend: str
 
 
 def token_positions(offsets):
@@ -70,7 +65,7 @@ def token_positions(offsets):
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
 
 
-def positions_forward(x, positions, offsets):
+def positions_forward(x, positions, offsets, *, backend="numpy"):
     """y[n] = x[n] + positions[n - start of its sentence].
 
     x: (N, D), positions: (L, D), offsets: (B + 1,). Returns y (N, D) and the cache.
@@ -80,11 +75,21 @@ def positions_forward(x, positions, offsets):
     if position.max(initial=0) >= len(positions):
         longest = int(np.diff(offsets).max())
         raise ValueError(f"a sentence of {longest} tokens, but only {len(positions)} positions")
-    return x + positions[position], PositionsCache(position, len(positions))
+    return x + positions[position], PositionsCache(position, len(positions), backend)
 
 
 def positions_backward(dy, cache):
     """dx = dy (N, D); dpositions (L, D) adds up dy over the sentences."""
     dpositions = np.zeros((cache.rows, dy.shape[1]), dy.dtype)
-    np.add.at(dpositions, cache.position, dy)
+    _add_rows(dpositions, cache.position, dy, cache.backend)
     return dy, dpositions
+
+
+def _add_rows(rows, position, dy, backend):
+    """rows[position[n]] += dy[n] for each n; rows[position] += dy would keep only the last."""
+    if backend == "numba":
+        from .embedding_numba import scatter_add
+
+        scatter_add(rows, position, dy)
+    else:
+        np.add.at(rows, position, dy)

@@ -1,9 +1,10 @@
-"""Read a Hugging Face BERT directory: config.json and model.safetensors.
+"""Read and write a Hugging Face BERT directory: config.json and model.safetensors.
 
 Letters: V vocabulary, D width, F MLP width, C classes.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,14 @@ _SIZES = {
     "mlp_width": "intermediate_size",
     "max_positions": "max_position_embeddings",
     "token_types": "type_vocab_size",
+}
+
+# Hugging Face knows one pooling only, and no key for it: ours is read by this project alone.
+_OTHERS = {
+    "norm_eps": ("layer_norm_eps", float, 1e-12),
+    "dropout": ("hidden_dropout_prob", float, 0.1),
+    "attention_dropout": ("attention_probs_dropout_prob", float, 0.1),
+    "pooling": ("spikebert_np_pooling", str, "first"),
 }
 
 
@@ -80,10 +89,13 @@ def read_config(path):
     for key in _SIZES.values():
         if type(raw.get(key)) is not int or raw[key] < 1:
             raise InputError(f"{path}: {key} must be a positive integer, not {raw.get(key)!r}")
-    config = BertConfig(
-        norm_eps=float(raw.get("layer_norm_eps", 1e-12)),
-        **{own: raw[key] for own, key in _SIZES.items()},
-    )
+    try:
+        config = BertConfig(
+            **{own: raw[key] for own, key in _SIZES.items()},
+            **{own: kind(raw.get(key, default)) for own, (key, kind, default) in _OTHERS.items()},
+        )
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}; fetch it again, or correct it") from None
     if config.width % config.heads:
         raise InputError(
             f"{path}: hidden_size {config.width} is no multiple of "
@@ -126,19 +138,63 @@ def tensor_names(config):
     return names
 
 
+def head_names(config):
+    """The same of the pooler and the classifier; only the pooler's names take the prefix."""
+    d, c = config.width, config.classes
+    return {
+        "pooler.weight": ("pooler.dense.weight", (d, d)),
+        "pooler.bias": ("pooler.dense.bias", (d,)),
+        "classifier.weight": ("classifier.weight", (d, c)),
+        "classifier.bias": ("classifier.bias", (c,)),
+    }
+
+
+def write_bert_config(path, config):
+    """Write a config.json for Hugging Face's BertForSequenceClassification.
+
+    With config.pooling "first" it gives the logits that bert_forward gives; "mean" is unknown to
+    it, and stands in a key of our own that only load_bert understands.
+    """
+    raw = {
+        "architectures": ["BertForSequenceClassification" if config.classes else "BertModel"],
+        **{key: required for key, (_, required) in _REQUIRED.items()},
+        **{theirs: getattr(config, own) for own, theirs in _SIZES.items()},
+        **{theirs: getattr(config, own) for own, (theirs, _, _) in _OTHERS.items()},
+    }
+    if config.classes:
+        raw["id2label"] = {str(c): f"LABEL_{c}" for c in range(config.classes)}
+        raw["label2id"] = {f"LABEL_{c}": c for c in range(config.classes)}
+    path.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+
+
+def write_bert_tensors(path, params, config):
+    """Write a model.safetensors of the encoder's parameters and, where there is one, its head's."""
+    from safetensors.numpy import save_file
+
+    tensors = {}
+    names = tensor_names(config) | (head_names(config) if config.classes else {})
+    for key, (name, _) in names.items():
+        value = params[key].T if key.endswith(".weight") else params[key]
+        name = name if key.startswith("classifier.") else f"bert.{name}"
+        # safetensors writes the memory as it lies: a transposed view must be laid out anew.
+        tensors[name] = np.ascontiguousarray(value)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
 def _read_tensors(file, path, config, dtype):
     """(config with its classes, params) from an open safetensors file."""
     stored = set(file.keys())
     prefix = "bert." if "bert.embeddings.word_embeddings.weight" in stored else ""
     names = {key: (prefix + name, shape) for key, (name, shape) in tensor_names(config).items()}
-    d, classes = config.width, 0
+    classes = 0
     if f"{prefix}pooler.dense.weight" in stored:
-        names["pooler.weight"] = (f"{prefix}pooler.dense.weight", (d, d))
-        names["pooler.bias"] = (f"{prefix}pooler.dense.bias", (d,))
         if "classifier.weight" in stored:
             classes = file.get_slice("classifier.weight").get_shape()[0]
-            names["classifier.weight"] = ("classifier.weight", (d, classes))
-            names["classifier.bias"] = ("classifier.bias", (classes,))
+        for key, (name, shape) in head_names(replace(config, classes=classes)).items():
+            if key.startswith("pooler."):
+                names[key] = (prefix + name, shape)
+            elif classes:
+                names[key] = (name, shape)
     params = {}
     for key, (name, shape) in names.items():
         transposed = key.endswith(".weight")
@@ -160,4 +216,4 @@ def _read_tensors(file, path, config, dtype):
             )
         value = file.get_tensor(name)
         params[key] = np.ascontiguousarray(value.T if transposed else value, dtype=dtype)
-    return BertConfig(**{**config.__dict__, "classes": classes}), params
+    return replace(config, classes=classes), params

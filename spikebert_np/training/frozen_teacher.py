@@ -1,11 +1,8 @@
 """A frozen teacher reads a corpus: hidden states, features, and logits for a student to learn from.
 
-Letters: N packed tokens and B sentences of the corpus, n and b those of a batch, D the teacher's
+Letters: N packed tokens and B sentences of the corpus, n and b those of a part, D the teacher's
 width, K features of a sentence, C classes.
 """
-
-from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,47 +11,38 @@ from ..layers.pooling import mean_pool_forward
 from ..models.bert import bert_forward
 from .linear_head import DEFAULT_PENALTY, choose_penalty, fit_linear_head
 
-# Enough rows to keep the matrix products busy, few enough for the (n, F) arrays of BERT-base.
-BATCH_TOKENS = 4096
+# A worker's batch: enough rows to keep its matrix products busy, few enough for BERT-base's arrays.
+READING_TOKENS = 1024
 FOLDS = 5
 
 
-class TeacherReading(NamedTuple):
-    """`features` and `logits` are filled as `states` is run through; read them after its end."""
-
-    states: Iterator  # of {layer: (n, D)}, batch by batch in the corpus's order
-    features: np.ndarray  # (B, K), per sentence the means over its tokens of some layers
-    logits: np.ndarray  # (B, C) of the teacher's classifier; C = 0 where it has none
-
-
-def read_corpus_with_teacher(ids, offsets, params, config, layers):
-    """A TeacherReading of the packed corpus ids (N,), offsets (B + 1,), with a progress bar.
+def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
+    """What the teacher makes of a packed corpus ids (N,), offsets (B + 1,), or of a part of one.
 
     layers: which hidden states to give out (0: the embedding output, i: what block i, from 1, puts
-    out). The features are means of these, the embedding output and the last block.
+    out). run: `map`, or that of `training.workers`. read: called with the tokens of each batch.
+    A batch's numbers hang on its own sentences alone, whatever `run` is.
+
+    Returns {layer: (N, D)} and {"features": (B, K), "logits": (B, C)}. The features of a sentence
+    are its means over the tokens of these layers, the embedding output and the last block; C is 0
+    where the teacher has no classifier.
     """
-    sentences = len(offsets) - 1
     pooled_layers = sorted({0, *layers, config.depth})
-    features = np.empty((sentences, len(pooled_layers), config.width), np.float32)
-    logits = np.empty((sentences, config.classes), np.float32)
 
-    def states():
-        from tqdm import tqdm
+    def read_batch(index):
+        batch = make_batch(ids, offsets, None, index)
+        output, _ = bert_forward(batch.ids, batch.offsets, params, config, backend="numba")
+        hidden = [output.embeddings, *output.hidden]  # depth + 1 of (n, D)
+        features = [mean_pool_forward(hidden[i][None], batch.offsets)[0][0] for i in pooled_layers]
+        logits = output.logits if config.classes else np.empty((len(index), 0), np.float32)
+        if read:
+            read(len(batch.ids))
+        return [hidden[layer] for layer in layers], np.concatenate(features, axis=1), logits
 
-        with tqdm(total=len(ids), desc="teacher", unit=" tokens", unit_scale=True) as bar:
-            for index in batch_indices(offsets, max_tokens=BATCH_TOKENS):
-                batch = make_batch(ids, offsets, None, index)
-                output = bert_forward(batch.ids, batch.offsets, params, config, backend="numba")
-                hidden = [output.embeddings, *output.hidden]  # depth + 1 of (n, D)
-                for k, layer in enumerate(pooled_layers):
-                    pooled, _ = mean_pool_forward(hidden[layer][None], batch.offsets)  # (1, b, D)
-                    features[index, k] = pooled[0]
-                if config.classes:
-                    logits[index] = output.logits
-                bar.update(len(batch.ids))
-                yield {layer: hidden[layer] for layer in layers}
-
-    return TeacherReading(states(), features.reshape(sentences, -1), logits)
+    batches = batch_indices(offsets, max_tokens=READING_TOKENS)
+    states, features, logits = zip(*run(read_batch, batches), strict=True)
+    states = {layer: np.concatenate([rows[i] for rows in states]) for i, layer in enumerate(layers)}
+    return states, {"features": np.concatenate(features), "logits": np.concatenate(logits)}
 
 
 def linear_head_logits(features, labels, classes, splits, *, seed=0):

@@ -33,7 +33,17 @@ def is_decayed(key):
 
 
 def adamw_step(
-    params, grads, state, *, learning_rate, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8
+    params,
+    grads,
+    state,
+    *,
+    learning_rate,
+    weight_decay=0.01,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    scales=None,
+    backend="numpy",
+    run=map,
 ):
     """One step of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), in place.
 
@@ -42,23 +52,35 @@ def adamw_step(
 
     params, state: changed in place. grads: a dict of arrays and RowGradients; a RowGradient moves
     only its R rows and their means, so that the cost does not grow with V. A parameter without a
-    gradient stays. Returns the state of the next step.
+    gradient stays. scales: {key: factor of its learning rate}, 1 where a key is missing.
+    run: `map`, or that of `training.workers`, which moves several parameters at once.
+    Returns the state of the next step.
     """
     beta1, beta2 = betas
     step = state.step + 1
-    rate = learning_rate / (1 - beta1**step)
     square_correction = 1 / (1 - beta2**step)
-    for key, grad in grads.items():
-        rows = ...
+
+    def move(key):
+        grad, rows = grads[key], ...
+        param, mean, square = params[key], state.mean[key], state.square[key]
+        own_rate = learning_rate * (scales or {}).get(key, 1.0)
+        rate = own_rate / (1 - beta1**step)
+        keep = 1 - own_rate * weight_decay if is_decayed(key) else 1.0
+        if backend == "numba" and not isinstance(grad, RowGradient):
+            from .optim_numba import adamw
+
+            adamw(param, grad, mean, square, beta1, beta2, rate, square_correction, eps, keep)
+            return
         if isinstance(grad, RowGradient):
             rows, grad = grad
-        param, mean, square = params[key], state.mean[key], state.square[key]
         new_mean = beta1 * mean[rows] + (1 - beta1) * grad
         new_square = beta2 * square[rows] + (1 - beta2) * np.square(grad)
         mean[rows], square[rows] = new_mean, new_square
-        if is_decayed(key):
-            param *= 1 - learning_rate * weight_decay
+        if keep != 1:
+            param *= keep
         param[rows] -= rate * new_mean / (np.sqrt(new_square * square_correction) + eps)
+
+    list(run(move, grads))
     return AdamWState(state.mean, state.square, step)
 
 
@@ -66,17 +88,22 @@ def _values(grad):
     return grad.rows if isinstance(grad, RowGradient) else grad
 
 
-def clip_gradients(grads, max_norm):
+def clip_gradients(grads, max_norm, *, run=map):
     """Scale all gradients in place so that their joint Euclidean norm is at most max_norm.
 
-    Returns the norm before clipping.
+    run: as in `adamw_step`. Returns the norm before clipping.
     """
+
     # Summed in float64: a sum of squares over millions of float32 entries loses digits.
-    norm = float(
-        np.sqrt(sum(np.square(_values(g), dtype=np.float64).sum() for g in grads.values()))
-    )
+    def squared_norm(grad):
+        return np.square(_values(grad), dtype=np.float64).sum()
+
+    norm = float(np.sqrt(sum(run(squared_norm, grads.values()))))
     if norm > max_norm:
-        for grad in grads.values():
+
+        def scale(grad):
             values = _values(grad)
             values *= max_norm / norm
+
+        list(run(scale, grads.values()))
     return norm

@@ -27,7 +27,7 @@ def split_corpus(cache, name):
     if name not in cache.splits:
         raise InputError(
             f"{cache.tokenizer.parent}: the cache has no {name} split; "
-            "make it from a folder with train and dev files"
+            "make it from a folder with train and dev files (`spikebert data split` makes one)"
         )
     return slice_corpus(cached_corpus(cache), *cache.splits[name])
 

@@ -6,7 +6,8 @@ Run with torch, transformers and numpy installed:
 
 The weights are random float32 numbers, taken as float64; the sentences go in as one padded batch
 with an attention mask, and only what stands at real tokens is kept: packed tokens must give the
-same without padding or mask.
+same without padding or mask. Beside hidden states and logits stand the cross-entropy with LABELS
+and its gradient by every parameter, in float64, by torch's autograd; without dropout.
 """
 
 import json
@@ -36,6 +37,7 @@ SENTENCES = [
     "not a single joke in this long film is funny",
     "funny and warm",
 ]
+LABELS = [2, 0, 1, 2]
 
 
 def encode(sentences):
@@ -67,22 +69,30 @@ def make():
     for row, ids in zip(padded, sentences, strict=True):
         row[: len(ids)] = torch.tensor(ids)
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    with torch.no_grad():
-        output = model(padded, attention_mask=mask.long(), output_hidden_states=True)
+    output = model(
+        padded,
+        attention_mask=mask.long(),
+        labels=torch.tensor(LABELS),
+        output_hidden_states=True,
+    )
+    output.loss.backward()
 
     arrays = {
         f"tensor:{name}": value.numpy().astype(np.float32)
         for name, value in model.state_dict().items()
         if value.is_floating_point()
     }
-    arrays |= {f"hidden_{i}": h[mask].numpy() for i, h in enumerate(output.hidden_states)}
+    arrays |= {f"hidden_{i}": h[mask].detach().numpy() for i, h in enumerate(output.hidden_states)}
+    arrays |= {f"grad:{name}": p.grad.numpy() for name, p in model.named_parameters()}
     versions = {name: version(name) for name in ("torch", "transformers", "numpy")}
     arrays |= {
         "config": np.array(json.dumps(CONFIG)),
         "versions": np.array(json.dumps(versions)),
         "ids": np.concatenate(sentences).astype(np.int32),
         "offsets": np.cumsum([0, *lengths]),
-        "logits": output.logits.numpy(),
+        "logits": output.logits.detach().numpy(),
+        "labels": np.array(LABELS),
+        "loss": output.loss.detach().numpy(),
     }
     return {"bert_tiny.npz": arrays}
 
