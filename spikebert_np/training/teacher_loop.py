@@ -22,9 +22,9 @@ CHECKPOINT_SECONDS = 120
 def training_bytes(params, config, settings, workers):
     """About how much memory a run takes, the corpus and Python itself included.
 
-    Weights, AdamW's two means and two copies while the best are saved; each worker's gradients
-    beside those of the step before, whose words are only the batch's unless words are said, too;
-    and what a batch keeps for its backward pass.
+    Weights, AdamW's two means and two copies while the best are saved; each worker's gradients,
+    whose words are only the batch's unless words are said, too; and what a batch keeps for its
+    backward pass. What comes and goes at each step leaves holes: measured, half as much again.
     """
     weights = gradients = sum(value.size for value in params.values())
     d, f = config.width, config.mlp_width
@@ -34,8 +34,8 @@ def training_bytes(params, config, settings, workers):
         token += config.vocab_size // 2  # three numbers a word, at one token in six
     else:
         gradients -= params["embeddings.word"].size
-    floats = 5 * weights + (workers + 1) * gradients + settings.batch_tokens * token
-    return 4 * floats + 350_000_000
+    step = workers * gradients + settings.batch_tokens * token
+    return 4 * (5 * weights + 3 * step // 2) + 350_000_000
 
 
 def train_teacher(
@@ -113,6 +113,7 @@ def train_teacher(
                 backend="numba",
                 run=run,
             )
+            del grads  # before the next step makes its own
             values = {
                 "sentences": len(index),
                 "loss": float(loss) * len(index),
