@@ -34,8 +34,8 @@ ORDER = {
     "training": "optim schedule checkpoint distill inference loop linear_head frozen_teacher "
     "report stages",
     "commands": "options data teacher_cache teacher train use demo gradcheck",
-    "data": "download formats readers check tokenizer corpus batches sst2 pretrained "
-    "teacher_cache teacher_cache_writer toy_reviews shipped",
+    "data": "download formats readers tokenizer corpus batches sst2 pretrained "
+    "teacher_cache teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences gradcheck draw case layer_cases block_cases "
     "model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses diagnosis "
     "cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
