@@ -30,7 +30,7 @@ def register(commands):
     """Add `demo`."""
     demo = commands.add_parser(
         "demo",
-        help="train a spiking student in about a minute, and see what distillation gives",
+        help="train a spiking student in under two minutes, and see what distillation gives",
         description="Runs the whole path on toy_reviews, a small corpus that travels with the "
         "package: stage 1 on a real BERT's cached features, stage 2 on its logits, and beside it "
         "the same student without a teacher and without attention. No download, no other data.",
