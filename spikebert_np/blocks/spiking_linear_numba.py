@@ -9,8 +9,8 @@ Letters: T spike steps, N packed tokens, D width.
 import math
 
 import numpy as np
-from numba import njit
 
+from ..layers.kernel import kernel
 from ..layers.lif_numba import (
     backward_through_fire,
     charge,
@@ -22,7 +22,7 @@ from ..layers.lif_numba import (
 REASSOCIATE = {"reassoc", "contract"}
 
 
-@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@kernel(fastmath=REASSOCIATE)
 def _centre_row(row, width):
     """Subtract the mean in place; return the variance."""
     total = row[0] * 0
@@ -36,7 +36,7 @@ def _centre_row(row, width):
     return total / width
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _forward(z, gain, bias, width, eps, constants, reset_spikes, frozen, s, inv_std, h):
     tau, _, v_th, v_reset, one, reset, decay_input, _, spiking, code, _, slope = constants
     v = np.empty(z.shape[2], z.dtype)
@@ -58,7 +58,7 @@ def _forward(z, gain, bias, width, eps, constants, reset_spikes, frozen, s, inv_
                 v[d] = reset_membrane(h_now, r, reset, v_th, v_reset, one)
 
 
-@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@kernel(fastmath=REASSOCIATE)
 def _backward(ds, x_hat, inv_std, gain, width, h, s, constants, dz, dgain, dbias):
     tau, leak, v_th, v_reset, one, reset, decay_input, detach, _, code, scale, slope = constants
     dv = np.empty(h.shape[2], h.dtype)

@@ -2,16 +2,18 @@
 
 Without softmax (q kᵀ) v = q (kᵀ v), and spikes are rare: the E x E sum m = kᵀ v adds one row of v
 for each spike of k, and q m adds one row of m for each spike of q. A zero costs one comparison. On
-spikes every number is an integer, so the two orders agree exactly.
+spikes the sums are of integers, so where scale is a power of two the two orders agree exactly;
+elsewhere to rounding.
 
 Letters: T spike steps, N packed tokens, D width, H heads, E = D // H.
 """
 
 import numpy as np
-from numba import njit
+
+from ..layers.kernel import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _outer_sum(left, right, t, first, last, lane, m):
     """m (E, E) = the sum over the sentence's words of left ⊗ right, in the head at column lane."""
     m[:] = 0
@@ -23,7 +25,7 @@ def _outer_sum(left, right, t, first, last, lane, m):
                     m[e, f] += value * right[t, n, lane + f]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _add_rows(left, m, t, n, lane, y):
     """y[n] (E,) = left[n] m, a row of m for each non-zero of left."""
     for f in range(len(m)):
@@ -35,7 +37,7 @@ def _add_rows(left, m, t, n, lane, y):
                 y[t, n, lane + f] += value * m[e, f]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _forward(q, k, v, offsets, heads, scale, y):
     steps, _, width = q.shape
     head_width = width // heads
@@ -49,7 +51,7 @@ def _forward(q, k, v, offsets, heads, scale, y):
                     _add_rows(q, m, t, n, lane, y)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _backward(dy, q, k, v, offsets, heads, scale, dq, dk, dv):
     # With m = kᵀ v scale and y = q m:   dq = dy mᵀ,   dm = qᵀ dy scale,   dk = v dmᵀ,   dv = k dm.
     steps, _, width = q.shape

@@ -25,7 +25,8 @@ def _register_check(actions):
         description="Read a corpus exactly as training would, and tell what stands in it: the "
         "format and encoding of each file, the texts by label, their lengths, duplicates, and "
         "the dev and test texts that stand in train too (a score on those is no evidence).\n\n"
-        "PATH is a file or a folder. The formats, told apart by content:\n"
+        "PATH is a file or a folder, or toy_reviews, the corpus that travels with the package.\n"
+        "The formats, told apart by content:\n"
         "  GLUE tsv       header `sentence<TAB>label`\n"
         "  label text     `1 a fine film`, labels 0, 1, 2, ...\n"
         "  TREC           `HUM:ind Who wrote it ?`\n"
@@ -37,7 +38,7 @@ def _register_check(actions):
         epilog="example:\n  spikebert data check data/sst2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.add_argument("path", metavar="PATH", type=Path, help="the corpus: a file or a folder")
+    check.add_argument("path", metavar="PATH", type=Path, help="a file, a folder, toy_reviews")
     check.add_argument("--json", action="store_true", help="print one line of JSON instead")
     check.set_defaults(run=run_check)
 

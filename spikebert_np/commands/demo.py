@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ def register(commands):
     """Add `demo`."""
     demo = commands.add_parser(
         "demo",
-        help="train a spiking student in about a minute, and see what distillation gives",
+        help="train a spiking student in under two minutes, and see what distillation gives",
         description="Runs the whole path on toy_reviews, a small corpus that travels with the "
         "package: stage 1 on a real BERT's cached features, stage 2 on its logits, and beside it "
         "the same student without a teacher and without attention. No download, no other data.",
@@ -42,12 +43,25 @@ def register(commands):
         type=Path,
         help="new folder for the runs (default: runs/demo, or runs/demo-2, ... where taken)",
     )
-    demo.add_argument("--seed", metavar="N", type=int, default=0, help="first seed (default: 0)")
     demo.add_argument(
-        "--seeds", metavar="N", type=int, default=1, help="students of each kind (default: 1)"
+        "--seed", metavar="N", type=_at_least(0), default=0, help="first seed (default: 0)"
+    )
+    demo.add_argument(
+        "--seeds", metavar="N", type=_at_least(1), default=1, help="students a kind (default: 1)"
     )
     demo.add_argument("--json", action="store_true", help="print one line of JSON last")
     demo.set_defaults(run=run_demo)
+
+
+def _at_least(least):
+    """What argparse reads a whole number with."""
+
+    def parse(text):
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: give a whole number, {least} or more")
+        return int(text)
+
+    return parse
 
 
 def run_demo(args):
@@ -72,11 +86,12 @@ def run_demo(args):
     run = out / f"seed{args.seed}" / "distilled"
     example = next(text for text in splits["test"].texts if "but" in text)
     rate = _print_findings(cache, scores, run, out / "sentence.png", example)
+    distilled, stage1 = (shlex.quote(str(folder)) for folder in (run, run.parent / "stage1"))
     print(
         f"\nTook {seconds:.0f} s. Saved in {out}: a folder for each student (report.md, "
         f"model.safetensors), and sentence.png.\n\nNext:\n"
-        f'  spikebert predict {run} "the story is dull, but the music is not"\n'
-        f"  spikebert finetune --init {run.parent / 'stage1'} --out runs/longer --epochs 20\n"
+        f'  spikebert predict {distilled} "the plot was sharp , but the music is dull"\n'
+        f"  spikebert finetune --init {stage1} --out runs/longer --epochs 20\n"
         f"  spikebert data get sst2     (then README: a real corpus)"
     )
     if args.json:
@@ -98,7 +113,7 @@ def _compile(cache):
     from ..training.loop import TrainingSettings, train
     from ..training.stages import new_student, split_corpus, student_config, teacher_word_rows
 
-    print("Compiling the kernels (about half a minute, on the first run only) ...", flush=True)
+    print("Compiling the kernels (about a minute, on the first run only) ...", flush=True)
     settings = TrainingSettings(epochs=1, w_feat=1.0)
     config = student_config(cache, width=8, heads=2, blocks=2)
     corpus = slice_corpus(split_corpus(cache, "train"), 0, 4)
@@ -137,7 +152,13 @@ def _baselines(cache, splits):
 def _students(cache, out, seed):
     """Train the three students of one seed; test accuracy of each."""
     from ..training.loop import TrainingSettings
-    from ..training.stages import new_student, run_stage, split_corpus, student_config
+    from ..training.stages import (
+        new_student,
+        run_stage,
+        split_corpus,
+        student_config,
+        teacher_word_rows,
+    )
 
     stage1 = TrainingSettings(**STAGE1, seed=seed)
     stage2 = TrainingSettings(**STAGE2, seed=seed)
@@ -145,9 +166,14 @@ def _students(cache, out, seed):
     blind = replace(config, attention=False)
     test = split_corpus(cache, "test")
 
-    def trained(name, stage, params, config, settings):
+    data = {"cache": "toy_reviews", "embedding_scale": teacher_word_rows(cache)[1]}
+
+    def trained(name, stage, params, config, settings, init=""):
         print(f"seed {seed}: {name}", file=sys.stderr, flush=True)
-        tables = {"training": asdict(settings), "data": {"stage": stage, "cache": "toy_reviews"}}
+        tables = {
+            "training": asdict(settings),
+            "data": {"stage": stage, "init": str(init), **data},
+        }
         return run_stage(out / name, stage, cache, params, config, settings, tables=tables)[0]
 
     def score(params, config):
@@ -157,9 +183,10 @@ def _students(cache, out, seed):
 
     def distilled(config, suffix=""):
         params = new_student(cache, config, stage1)
-        params = trained(f"stage1{suffix}", "pretrain", params, config, stage1)
+        start = f"stage1{suffix}"
+        params = trained(start, "pretrain", params, config, stage1)
         name = "no_attention" if suffix else "distilled"
-        return score(trained(name, "finetune", params, config, stage2), config)
+        return score(trained(name, "finetune", params, config, stage2, out / start), config)
 
     alone = replace(stage2, **DIRECT)
     direct = trained("direct", "finetune", new_student(cache, config, alone), config, alone)
@@ -204,7 +231,7 @@ def _print_findings(cache, scores, run_folder, picture, sentence):
     print(
         f"\ntheoretical energy a sentence (4.6 pJ a MAC, 0.9 pJ an AC; moving data not counted)\n"
         f"  teacher  {teacher_mj:.4f} mJ\n  student  {student_mj:.4f} mJ, "
-        f"a {teacher_mj / student_mj:.0f}th of it, most of which is that it is smaller"
+        f"{teacher_mj / student_mj:.0f} times less, most of which is that it is smaller"
     )
 
     tokenizer = load_tokenizer(run.directory / "tokenizer.json")

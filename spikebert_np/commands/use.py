@@ -29,7 +29,8 @@ def register(commands):
         help="label sentences",
         description="Label the sentences given as arguments, or each line of standard input. "
         "Prints the class, its probability and the sentence.",
-        epilog='examples:\n  spikebert predict runs/toy "the story is dull, but the music is not"\n'
+        epilog="examples:\n"
+        '  spikebert predict runs/toy "the plot was sharp , but the music is dull"\n'
         "  spikebert predict runs/toy < sentences.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -76,6 +77,22 @@ def run_evaluate(args):
         print(json.dumps({"accuracy": score, "n": len(texts), "truncated": truncated}))
 
 
+def _from_arguments(sentences):
+    """The sentences, each decoded as a line of a file would be where it was not UTF-8."""
+    from ..data.formats import decode_text
+
+    return [decode_text(s.encode(errors="surrogateescape"), "SENTENCE")[0] for s in sentences]
+
+
+def _from_stdin():
+    """The lines of standard input, decoded as those of a file; none where it is closed."""
+    from ..data.formats import decode_text
+
+    text, _ = decode_text(sys.stdin.buffer.read() if sys.stdin else b"", "standard input")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.rstrip("\r") for line in lines]
+
+
 def run_predict(args):
     """Print the class of each sentence."""
     import numpy as np
@@ -84,7 +101,7 @@ def run_predict(args):
     from ..training.checkpoint import load_run
 
     run = load_run(args.run_folder)
-    sentences = args.sentences or [line.rstrip("\n") for line in sys.stdin]
+    sentences = _from_arguments(args.sentences) if args.sentences else _from_stdin()
     if not sentences:
         raise InputError("no sentence: give one in quotes, or lines on standard input")
     logits, truncated = classify(run, sentences)

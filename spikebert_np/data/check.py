@@ -7,6 +7,8 @@ import numpy as np
 
 from .formats import TREC, TREC_CLASSES
 from .readers import join_splits, read_files
+from .shipped import is_shipped
+from .toy_reviews import toy_reviews
 
 # BERT's tokenizer, too, takes each Chinese character as a word.
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -40,14 +42,14 @@ class CorpusReport(NamedTuple):
 
 
 def check_corpus(path):
-    """Read the corpus `path` and return its CorpusReport.
+    """Read the corpus `path`, or the shipped `toy_reviews`, and return its CorpusReport.
 
     Two texts are the same if they differ in nothing but upper case and white space. A word is what
     white space separates; a Chinese character is one. Raises InputError as `read_corpus` does.
     """
-    files = read_files(path)
-    splits = join_splits(path, files)
-    class_names = TREC_CLASSES if files[0].parsed.format == TREC else None
+    files = [] if is_shipped(path) else read_files(path)
+    splits = join_splits(path, files) if files else toy_reviews()
+    class_names = TREC_CLASSES if files and files[0].parsed.format == TREC else None
     keys = {
         name: [" ".join(text.lower().split()) for text in split.texts]
         for name, split in splits.items()

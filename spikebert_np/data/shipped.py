@@ -10,12 +10,17 @@ from .toy_reviews import toy_reviews
 TOY = "toy_reviews"
 
 
+def is_shipped(name):
+    """Whether a corpus' name is `toy_reviews`, and no path of that name exists."""
+    return str(name) == TOY and not Path(name).exists()
+
+
 def open_corpus(name):
     """The splits of the corpus at a path; `toy_reviews` names the grammar's where no such path is.
 
     Raises InputError as `read_corpus` does.
     """
-    return toy_reviews() if str(name) == TOY and not Path(name).exists() else read_corpus(name)
+    return toy_reviews() if is_shipped(name) else read_corpus(name)
 
 
 def open_cache(name):

@@ -6,10 +6,11 @@ Every scalar is passed in the dtype of x: a Python float would promote float32 t
 import math
 
 import numpy as np
-from numba import njit
+
+from .kernel import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _normal_cdf(x, half, sqrt_half, cdf):
     for i in range(x.size):
         cdf[i] = half + half * math.erf(x[i] * sqrt_half)

@@ -1,10 +1,11 @@
 """Numba twin of the embedding's scatter-add."""
 
 import numpy as np
-from numba import njit
+
+from .kernel import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _scatter_add(rows, position, dy):
     for n in range(len(position)):
         row = position[n]

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from . import surrogate_numba as surrogate
+from .kernel import kernel
 
 HARD, SOFT, NONE = range(3)
 _RESETS = {"hard": HARD, "soft": SOFT, "none": NONE}
@@ -71,7 +72,7 @@ def backward_through_fire(ds, dv, h, s, v_th, v_reset, one, reset, detach, code,
     return dh + ds * surrogate.derivative(h - v_th, code, scale, slope, one)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _forward(x, constants, reset_spikes, frozen, s, h):
     tau, _, v_th, v_reset, one, reset, decay_input, _, spiking, code, _, slope = constants
     steps, neurons = x.shape
@@ -90,7 +91,7 @@ def _forward(x, constants, reset_spikes, frozen, s, h):
                 v[j] = reset_membrane(h_now, r, reset, v_th, v_reset, one)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _backward(ds, h, s, constants, dx):
     tau, leak, v_th, v_reset, one, reset, decay_input, detach, _, code, scale, slope = constants
     steps, neurons = h.shape

@@ -4,10 +4,11 @@ Every scalar is passed in the parameter's dtype: a Python float would promote fl
 """
 
 import numpy as np
-from numba import njit
+
+from ..layers.kernel import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _adamw(
     param, grad, mean, square, beta1, rest1, beta2, rest2, rate, square_correction, eps, keep
 ):

@@ -1,0 +1,59 @@
+"""How the Numba twins are compiled: at the first call, and kept on disk for the next process.
+
+Numba compiles anew where the file of a kernel has changed. A kernel also holds what it inlines from
+other files, `surrogate_numba.py` above all, and of those Numba sees no change: an edited backward
+pass would silently not run. So each state of all the kernels' files has a cache folder of its own.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from ..folders import user_folder
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def kernel(**options):
+    """A decorator: `numba.njit` that lets go of the GIL, cached in `cache_folder`."""
+    from numba import config, njit
+
+    def decorate(function):
+        # Numba settles where a function is cached while it decorates it. The host's own kernels
+        # go where they went before.
+        users = config.CACHE_DIR
+        config.CACHE_DIR = str(cache_folder(users))
+        try:
+            return njit(cache=True, nogil=True, **options)(function)
+        finally:
+            config.CACHE_DIR = users
+
+    return decorate
+
+
+def cache_folder(users=""):
+    """kernels/<digest of every *_numba.py>, made, in the first of these that can be written to:
+    users ($NUMBA_CACHE_DIR, where it is set; else `user_folder()`), a temporary folder."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*_numba.py")):
+        digest.update(path.read_bytes() + b"\0")
+    inside = Path("kernels") / digest.hexdigest()
+    try:
+        return _writable((Path(users) if users else user_folder()) / inside)
+    except (OSError, RuntimeError):
+        return _writable(_temporary_folder() / inside)
+
+
+def _writable(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+    return folder
+
+
+def _temporary_folder():
+    """One for each user: what is read from it is run, so nobody else may have written it."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"spikebert_np-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder if folder.lstat().st_uid == user else Path(tempfile.mkdtemp())

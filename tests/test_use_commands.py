@@ -1,0 +1,101 @@
+"""`spikebert evaluate` and `spikebert predict` on whatever a shell may give them."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from tiny import last_json, write_tokenizer
+
+from spikebert_np.cli import main
+from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert
+from spikebert_np.training.checkpoint import save_run
+
+MAX_TOKENS = 6  # [CLS], four words, [SEP]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder of an untrained student without positions, which could read on and on."""
+    folder = tmp_path_factory.mktemp("use")
+    write_tokenizer(folder / "tokenizer.json")
+    config = SpikeBertConfig(
+        vocab_size=14, width=8, heads=2, embedding_width=6, max_tokens=MAX_TOKENS, positions=False
+    )
+    params = init_spikebert(config, np.random.default_rng(3))
+    (folder / "run").mkdir()
+    save_run(folder / "run", params, config, {}, folder / "tokenizer.json")
+    return str(folder / "run")
+
+
+def feed(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "caf\u00e9 is warm\n\u7535\u5f71\n".encode(),
+        b"\xef\xbb\xbfcaf\xc3\xa9 is warm\r\n\xe7\x94\xb5\xe5\xbd\xb1",
+    ],
+)
+def test_predict_reads_utf_8_whatever_the_locale(run, monkeypatch, capsys, data):
+    feed(monkeypatch, data)
+    assert main(["predict", run]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    sentences = [line.split("  ", 2)[2] for line in lines]
+    assert sentences == ["caf\u00e9 is warm", "\u7535\u5f71"]
+
+
+def test_predict_reads_cp1252_as_the_readers_of_files_do(run, monkeypatch, capsys):
+    feed(monkeypatch, b"caf\xe9 is warm\n\nbad\x85\n")
+    assert main(["predict", run, "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "caf\u00e9 is warm\n" in out
+    assert "bad\u2026\n" in out
+    assert len(last_json(out)["labels"]) == 3  # one a line: an empty one is a sentence too
+    assert main(["predict", run, "caf\udce9"]) == 0  # how Python passes a byte that is not UTF-8
+    assert "caf\u00e9" in capsys.readouterr().out
+
+
+def test_predict_refuses_what_is_no_text(run, monkeypatch, capsys):
+    feed(monkeypatch, "the film".encode("utf-16"))
+    assert main(["predict", run]) == 2
+    assert "standard input: not a text file" in capsys.readouterr().err
+    feed(monkeypatch, b"")
+    assert main(["predict", run]) == 2
+    monkeypatch.setattr(sys, "stdin", None)  # how Python shows a closed one
+    assert main(["predict", run]) == 2
+    assert capsys.readouterr().err.count("no sentence") == 2
+
+
+def test_letters_that_the_terminal_lacks_are_escaped(run, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["predict", run, "caf\u00e9 \u7535\u5f71"]) == 0
+    assert b"caf\\xe9 \\u7535\\u5f71\n" in out.buffer.getvalue()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_is_one_sentence(run, monkeypatch, capsys):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["predict", run, "the film"]) == 1
+    assert "spikebert: output: No space left" in capsys.readouterr().err
+
+
+def test_predict_cuts_to_the_tokens_of_the_run(run, capsys):
+    assert main(["predict", run, "the film is good bad cold", "the film is good", "--json"]) == 0
+    captured = capsys.readouterr()
+    long, short = last_json(captured.out)["probabilities"]
+    assert long == pytest.approx(short, abs=1e-6)
+    assert f"1 cut to {MAX_TOKENS} tokens" in captured.err
+
+
+def test_evaluate_counts_what_it_cuts(run, tmp_path, capsys):
+    lines = ["1 the film is good", "0 the film is good bad", "1 bad bad bad bad bad bad"]
+    (tmp_path / "some.dev").write_text("\n".join(lines))
+    assert main(["evaluate", run, "--data", str(tmp_path / "some.dev"), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "2 cut short" in out
+    assert (last_json(out)["n"], last_json(out)["truncated"]) == (3, 2)
