@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
@@ -241,10 +241,8 @@ def _from_run(args, tables, init, cache, where):
             f"{init}: its tokenizer.json is not that of {cache.tokenizer.parent}, so that its "
             "words would be mixed up; both stages must use one teacher"
         )
-    choices = {field.name: getattr(run.config, field.name) for field in fields(run.config)}
-    choices["dropout"] = chosen(args, MODEL_HELP, fixed["model"] | tables.get("model", {}))[
-        "dropout"
-    ]
+    repeated = {name: table | tables.get(name, {}) for name, table in fixed.items()}
+    choices = _choices(args, repeated, where)
     return dataclass_from(SpikeBertConfig, choices, f"{where} [model]"), run.params
 
 
