@@ -101,15 +101,15 @@ def test_a_mistake_in_the_config_is_one_sentence(folder, capsys, text, message):
 
 
 def test_mistakes_on_the_command_line_are_one_sentence(run, folder, capsys):
-    cache = str(folder / "cache")
+    cache, never = str(folder / "cache"), str(folder / "never")
     wrong = [
         (["finetune", "--cache", str(folder), "--out", str(folder / "x")], "manifest.json"),
         (["finetune", "--cache", cache, "--out", run], "exists already"),
-        (["finetune", "--cache", cache, "--init", run, "--width", "4", "--out", "x"], "--width"),
-        (["finetune", "--cache", cache, "--config", str(folder), "--out", "x"], "cannot be read"),
-        (["pretrain", "--cache", cache, "--w-ce", "1", "--out", "x"], "w_ce = 1.0: stage 1"),
-        (["pretrain", "--cache", cache, "--heads", "0", "--out", "x"], "heads = 0"),
-        (["finetune", "--cache", cache, "--init", cache, "--out", "x"], "not a run folder"),
+        (["finetune", "--cache", cache, "--init", run, "--width", "4", "--out", never], "--width"),
+        (["finetune", "--cache", cache, "--config", str(folder), "--out", never], "cannot be read"),
+        (["pretrain", "--cache", cache, "--w-ce", "1", "--out", never], "w_ce = 1.0: stage 1"),
+        (["pretrain", "--cache", cache, "--heads", "0", "--out", never], "heads = 0"),
+        (["finetune", "--cache", cache, "--init", cache, "--out", never], "not a run folder"),
         (["evaluate", str(folder), "--data", str(folder / "held_out.dev")], "not a run folder"),
         (["evaluate", run, "--data", str(folder / "absent")], "no such file"),
     ]
@@ -165,7 +165,8 @@ def test_a_start_of_another_tokenizer_is_refused(run, folder, capsys):
     shutil.copytree(run, other)
     path = other / "tokenizer.json"
     path.write_text(path.read_text("utf-8").replace('"film"', '"tram"'), "utf-8")
-    args = ["finetune", "--cache", str(folder / "cache"), "--init", str(other), "--out", "x"]
+    args = ["finetune", "--cache", str(folder / "cache"), "--init", str(other)]
+    args += ["--out", str(folder / "never")]
     assert main(args) == 2
     assert "its tokenizer.json is not that of" in capsys.readouterr().err
 
