@@ -17,6 +17,7 @@ from spikebert_np.layers.lif import LIFCache, LIFNeuron
 from spikebert_np.models.spikebert import (
     SpikeBertConfig,
     init_spikebert,
+    parameter_shapes,
     spikebert_backward,
     spikebert_forward,
 )
@@ -278,6 +279,16 @@ def test_without_attention(rng):
         ({"width": 7}, "not a multiple of heads"),
         ({"projection": False}, "embedding_width must equal width"),
         ({"encoder": "poisson"}, 'encoder = "poisson"'),
+        *[
+            ({name: value}, f"{name} = {value}: it must be at least 1")
+            for value in (0, -1)
+            for name in ("width", "heads", "blocks", "steps", "classes", "max_tokens")
+        ],
+        ({"mlp_width": -1}, "mlp_width = -1: it must be at least 1"),
+        ({"teacher_width": -1}, "teacher_width = -1"),
+        *[({"dropout": value}, f"dropout = {value}") for value in (-0.1, 1.0, np.nan)],
+        *[({"scale": value}, f"scale = {value}") for value in (0.0, np.inf, np.nan)],
+        *[({"position_std": value}, f"position_std = {value}") for value in (-1.0, np.inf, np.nan)],
     ],
 )
 def test_a_config_refuses(wrong, message):
@@ -289,3 +300,29 @@ def test_a_sentence_longer_than_max_tokens_is_refused(rng):
     ids, offsets = random_offsets(rng, [8])
     with pytest.raises(ValueError, match="8 tokens, but only 7 positions"):
         spikebert_forward(ids, offsets, random_params(DEFAULT), DEFAULT, backend="numpy")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tau": np.inf}, "tau = inf: with decay_input no input"),
+        ({"tau": np.nan}, "tau = nan"),
+        ({"v_th": np.inf}, "v_th = inf must lie above"),
+        ({"v_th": np.nan}, "v_th = nan must lie above"),
+        ({"v_reset": -np.inf}, "v_reset = -inf, both finite"),
+        ({"alpha": np.inf}, "alpha = inf: it must be positive and finite"),
+        ({"alpha": np.nan}, "alpha = nan"),
+    ],
+)
+def test_a_neuron_refuses_what_is_not_finite(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        LIFNeuron(**wrong)
+    assert LIFNeuron(tau=np.inf, decay_input=False).tau == np.inf  # integrate and fire
+
+
+@pytest.mark.parametrize("config", [DEFAULT, ORIGINAL, replace(DEFAULT, attention=False)])
+@pytest.mark.parametrize("teacher_width", [0, 5])
+def test_shapes_are_those_that_are_drawn(rng, config, teacher_width):
+    config = replace(config, teacher_width=teacher_width)
+    drawn = {key: value.shape for key, value in init_spikebert(config, rng).items()}
+    assert dict(parameter_shapes(config)) == drawn

@@ -192,6 +192,8 @@ def replace_array(folder, name, array):
         ("offsets.npy", np.array([0, 4, 6, 11, 13]), r"does not fit ids\.npy"),
         ("ids.npy", np.where(IDS == 9, 1000, IDS).astype(np.int32), "ids without a row"),
         ("ids.npy", IDS, "is needed to fit the manifest"),
+        ("labels.npy", np.array([3, 0, 1, -1]), r"labels\.npy: has labels"),
+        ("labels.npy", np.array([2, 0, 1, -2]), r"labels\.npy: has labels"),
         ("logits.npy", np.full((4, C), np.nan, np.float32), "not finite"),
         ("hidden_3.npy", np.full((14, D), np.inf, np.float16), "not finite"),
         ("hidden_3.npy", np.zeros((13, D), np.float16), "is needed to fit the manifest"),
@@ -210,6 +212,33 @@ def test_hidden_sentences_that_do_not_fit_are_refused(folder):
         load_cache(folder)
     rewrite_manifest(folder, lambda manifest: manifest["files"].pop("offsets.npy"))
     with pytest.raises(InputError, match=r"lists no offsets\.npy"):
+        load_cache(folder)
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {"train": (0, 3), "dev": (3, 5)},
+        {"train": (0, 2), "dev": (3, 4)},
+        {"train": (0, 3), "dev": (2, 4)},
+        {"train": (0, 5), "dev": (5, 4)},
+        {"train": (0, 3, 3, 4)},
+        {},
+    ],
+)
+def test_splits_that_do_not_cover_the_sentences_are_refused(folder, splits):
+    rewrite_manifest(folder, lambda manifest: manifest.update(splits=splits))
+    with pytest.raises(InputError, match=r"manifest\.json: its splits.*from 0 to 4"):
+        load_cache(folder)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [{"3": 0}, {"3": 0, "6": 1, "7": 2}, {"3": 0, "6": -1}, {"3": 0, "6": 0.5}, {"3": 1, "6": 1}],
+)
+def test_student_blocks_that_do_not_fit_the_layers_are_refused(folder, blocks):
+    rewrite_manifest(folder, lambda manifest: manifest.update(student_blocks=blocks))
+    with pytest.raises(InputError, match="student_blocks should give each"):
         load_cache(folder)
 
 

@@ -1,5 +1,8 @@
 """`spikebert pretrain`, `finetune`, `evaluate`, `predict`, as a user types them."""
 
+import shutil
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from tiny import last_json, make_cache, texts
 
 from spikebert_np.cli import main
+from spikebert_np.training.checkpoint import load_run
 
 SMALL = ["--width", "8", "--heads", "2", "--steps", "3", "--epochs", "1", "--quiet"]
 
@@ -76,6 +80,14 @@ def test_a_runs_own_config_repeats_it_exactly(run, folder):
         ("[model]\nheads = 3\n", "not a multiple of heads"),
         ("[modle]\nheads = 3\n", "unknown table"),
         ("[training\n", "line 1"),
+        ("[training]\nepochs = true\n", "should be of type int"),
+        ("[training]\nlearning_rate = true\n", "should be of type float"),
+        ("[training]\nlearning_rate = nan\n", "learning_rate = nan: it must be finite"),
+        ("[model]\nneuron = 3\n", "the neuron has a table of its own"),
+        ("[model]\nwidth = '8'\nprojection = false\n", "width = '8' should be of type int"),
+        ("model = 3\n", "model = 3 should be a table"),
+        ("[data]\ncache = 3\n", "cache = 3 should be a string"),
+        ("[data]\nstage = 'pretrain'\n", "is the config of a pretrain run"),
     ],
 )
 def test_a_mistake_in_the_config_is_one_sentence(folder, capsys, text, message):
@@ -89,11 +101,15 @@ def test_a_mistake_in_the_config_is_one_sentence(folder, capsys, text, message):
 
 
 def test_mistakes_on_the_command_line_are_one_sentence(run, folder, capsys):
-    cache = str(folder / "cache")
+    cache, never = str(folder / "cache"), str(folder / "never")
     wrong = [
         (["finetune", "--cache", str(folder), "--out", str(folder / "x")], "manifest.json"),
         (["finetune", "--cache", cache, "--out", run], "exists already"),
-        (["finetune", "--cache", cache, "--init", run, "--width", "4", "--out", "x"], "--width"),
+        (["finetune", "--cache", cache, "--init", run, "--width", "4", "--out", never], "--width"),
+        (["finetune", "--cache", cache, "--config", str(folder), "--out", never], "cannot be read"),
+        (["pretrain", "--cache", cache, "--w-ce", "1", "--out", never], "w_ce = 1.0: stage 1"),
+        (["pretrain", "--cache", cache, "--heads", "0", "--out", never], "heads = 0"),
+        (["finetune", "--cache", cache, "--init", cache, "--out", never], "not a run folder"),
         (["evaluate", str(folder), "--data", str(folder / "held_out.dev")], "not a run folder"),
         (["evaluate", run, "--data", str(folder / "absent")], "no such file"),
     ]
@@ -102,3 +118,117 @@ def test_mistakes_on_the_command_line_are_one_sentence(run, folder, capsys):
         error = capsys.readouterr().err.strip().splitlines()
         assert message in error[-1]
         assert not any("Traceback" in line for line in error)
+
+
+def test_init_without_an_epoch_gives_exactly_the_weights(run, folder, capsys):
+    out = folder / "copy"
+    args = ["finetune", "--cache", str(folder / "cache"), "--init", run, "--epochs", "0"]
+    assert main([*args, "--out", str(out), "--quiet", "--json"]) == 0
+    assert last_json(capsys.readouterr().out)["run"] == str(out)
+    weights = (out / "model.safetensors").read_bytes()
+    assert weights == (folder / "two" / "model.safetensors").read_bytes()
+    assert (out / "metrics.jsonl").read_text() == ""
+
+
+def test_a_finetunings_config_repeats_cache_and_start(run, folder):
+    config = ["--config", f"{run}/config.toml"]
+    assert main(["finetune", *config, "--out", str(folder / "two again"), "--quiet"]) == 0
+    for name in ("model.safetensors", "config.toml"):
+        first = (folder / "two" / name).read_bytes()
+        assert (folder / "two again" / name).read_bytes() == first
+    # Flags override: another start is other weights.
+    other = ["--init", str(folder / "two"), "--epochs", "0", "--out", str(folder / "other")]
+    assert main(["finetune", *config, *other, "--quiet"]) == 0
+    tables = tomllib.loads((folder / "other" / "config.toml").read_text("utf-8"))
+    assert tables["data"]["init"] == str(folder / "two")
+
+
+def test_of_a_started_model_dropout_alone_may_change(run, folder, capsys):
+    args = ["finetune", "--cache", str(folder / "cache"), "--init", run, "--epochs", "0", "--quiet"]
+    config = folder / "start.toml"
+    for text, message in (
+        ("[model]\nwidth = 16\n", "[model]: width: the model is that of --init"),
+        ("[neuron]\ntau = 3\n", "[neuron]: tau: the model is that of --init"),
+        ("[model]\nwdth = 8\n", "[model]: wdth: the model is that of --init"),
+    ):
+        config.write_text(text)
+        assert main([*args, "--config", str(config), "--out", str(folder / "started")]) == 2
+        assert message in capsys.readouterr().err
+    config.write_text("[model]\nwidth = 8\ndropout = 0.5\n")
+    assert main([*args, "--config", str(config), "--out", str(folder / "started")]) == 0
+    assert load_run(folder / "started").config.dropout == 0.5
+    assert load_run(run).config.dropout == 0.1
+
+
+def test_a_start_of_another_tokenizer_is_refused(run, folder, capsys):
+    other = folder / "other words"
+    shutil.copytree(run, other)
+    path = other / "tokenizer.json"
+    path.write_text(path.read_text("utf-8").replace('"film"', '"tram"'), "utf-8")
+    args = ["finetune", "--cache", str(folder / "cache"), "--init", str(other)]
+    args += ["--out", str(folder / "never")]
+    assert main(args) == 2
+    assert "its tokenizer.json is not that of" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def partly(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("partly")
+    make_cache(folder, hidden_sentences=10)
+    return folder
+
+
+def test_w_feat_is_0_where_states_lack_and_nobody_set_it(partly, capsys):
+    args = ["finetune", "--cache", str(partly / "cache"), *SMALL]
+    assert main([*args, "--out", str(partly / "unset")]) == 0
+    output = capsys.readouterr()
+    assert output.out.count("w_feat is 0") == 1
+    assert load_run(partly / "unset").tables["training"]["w_feat"] == 0
+    config = partly / "set.toml"
+    config.write_text("[training]\nw_feat = 0.1\n")
+    for given in (["--w-feat", "0.1"], ["--config", str(config)]):
+        assert main([*args, *given, "--out", str(partly / "set")]) == 2
+        assert "set --w-feat 0" in capsys.readouterr().err
+
+
+def test_the_defaults_finetune_on_the_shipped_cache(tmp_path):
+    assert main(["finetune", "--out", str(tmp_path / "run"), *SMALL, "--epochs", "0"]) == 0
+
+
+def test_without_a_projection_at_any_width(folder, capsys):
+    args = ["finetune", "--cache", str(folder / "cache"), "--no-projection", *SMALL]
+    assert main([*args, "--out", str(folder / "bare")]) == 2
+    assert "set --width 6" in capsys.readouterr().err
+    args += ["--embedding", "random"]
+    assert main([*args, "--out", str(folder / "bare")]) == 2
+    assert "--w-emb 0" in capsys.readouterr().err
+    assert main([*args, "--w-emb", "0", "--out", str(folder / "bare")]) == 0
+    assert load_run(folder / "bare").params["embedding.weight"].shape == (14, 8)
+
+
+def test_pretrain_says_which_block_learns_from_what(folder, capsys):
+    args = ["pretrain", "--cache", str(folder / "cache"), *SMALL, "--epochs", "0"]
+    assert main([*args, "--blocks", "3", "--out", str(folder / "three")]) == 0
+    output = capsys.readouterr()
+    line = output.out.splitlines()[0]
+    assert "block 0 learns from the teacher's layer 1, block 1 learns from" in line
+    assert line.endswith("nothing in this stage: block 2")
+    assert "compiles" not in output.err  # --quiet
+
+
+def test_a_cache_named_with_any_letters(folder):
+    named = folder / "caché \N{CAT FACE}"
+    shutil.copytree(folder / "cache", named)
+    args = ["finetune", "--cache", str(named), *SMALL, "--epochs", "0"]
+    assert main([*args, "--out", str(folder / "named")]) == 0
+    assert load_run(folder / "named").tables["data"]["cache"] == str(named)
+
+
+def test_a_reader_that_leaves_does_not_end_the_training(folder):
+    out = folder / "unread"
+    command = [sys.executable, "-m", "spikebert_np", "finetune", "--cache", str(folder / "cache")]
+    command += ["--out", str(out), *SMALL[:-1]]
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done.stdout.close()
+    assert done.wait() == 0
+    assert load_run(out)

@@ -1,9 +1,13 @@
 """Command-line flags and TOML tables from the fields of a config dataclass.
 
-A flag overrides the file given with --config, which overrides the default.
+A flag overrides the file given with --config, which overrides the default. And output that may be
+cut off without ending the work.
 """
 
 import argparse
+import os
+import sys
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import fields
 
 from ..training.checkpoint import read_toml
@@ -41,3 +45,35 @@ def chosen(args, names, table, defaults=None):
 def read_config(args):
     """The tables of --config FILE.toml, or none."""
     return read_toml(args.config) if args.config else {}
+
+
+@contextmanager
+def patient_output():
+    """What is printed may fail: a reader of the pipe that leaves, as `head` does, ends no work."""
+    with open(os.devnull, "w") as nowhere:
+        out, err = (_Patient(stream or nowhere) for stream in (sys.stdout, sys.stderr))
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+
+
+class _Patient:
+    """A text stream that falls silent where it cannot be written any more."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        return self._try(self.stream.write, text)
+
+    def flush(self):
+        self._try(self.stream.flush)
+
+    def _try(self, act, *args):
+        try:
+            return act(*args)
+        except OSError:
+            # Python would try again to write what is left over, and complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
@@ -11,10 +11,18 @@ from ..data.shipped import TOY, open_cache
 from ..errors import InputError
 from ..layers.lif import LIFNeuron
 from ..models.spikebert import SpikeBertConfig
-from ..training.checkpoint import dataclass_from, load_run
+from ..training.checkpoint import config_tables, dataclass_from, load_run, model_choices
 from ..training.loop import TrainingSettings
-from ..training.stages import new_student, run_stage, student_config, teacher_word_rows
-from .options import add_flags, chosen, read_config
+from ..training.stages import (
+    FITTED,
+    has_hidden,
+    new_student,
+    run_stage,
+    stage_corpora,
+    student_config,
+    teacher_word_rows,
+)
+from .options import add_flags, chosen, patient_output, read_config
 
 MODEL_HELP = {
     "width": "width D",
@@ -44,7 +52,7 @@ TRAINING_HELP = {
     "clip_norm": "largest gradient norm",
     "w_ce": "weight of cross-entropy with the labels",
     "w_kl": "weight of KL from the teacher's logits",
-    "w_feat": "weight of the MSE with the teacher's hidden states",
+    "w_feat": "weight of the MSE with the teacher's hidden states; unset, 0 where some lack",
     "w_emb": "weight of the MSE with the teacher's word embeddings",
     "temperature": "temperature of the KL",
     "embedding": '"teacher": start from its word embeddings; "random"',
@@ -96,16 +104,15 @@ def _register(commands, stage, summary, description, examples):
     parser.add_argument(
         "--cache",
         metavar="DIR",
-        default=TOY,
-        help="teacher cache, made by `spikebert teacher cache` (default: the shipped %(default)s)",
+        help="teacher cache, made by `spikebert teacher cache` (default: the shipped toy_reviews)",
     )
     parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="new run folder")
     parser.add_argument(
         "--config",
         metavar="FILE.toml",
         type=Path,
-        help="tables [model], [neuron], [training] with the names below; a run's own config.toml "
-        "will do. Flags override it",
+        help="tables [model], [neuron], [training] with the names below, and [data] with cache and "
+        "init; a run's own config.toml repeats it. Flags override it",
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON last")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -118,26 +125,34 @@ def _register(commands, stage, summary, description, examples):
 
 def run_training(args):
     """Train one stage as the flags and the config file say."""
+    with patient_output():
+        _train(args)
+
+
+def _train(args):
     started = perf_counter()
     tables = read_config(args)
     where = args.config or "flags"
     for name in tables:
         if name not in ("model", "neuron", "training", "data"):
             raise InputError(f"{where}: unknown table [{name}]; known are model, neuron, training")
-    settings = dataclass_from(
-        TrainingSettings,
-        chosen(args, TRAINING_HELP, tables.get("training", {}), DEFAULTS[args.stage]),
-        f"{where} [training]",
-    )
-    cache = open_cache(args.cache)
-    if args.init:
-        config, params = _from_run(args, cache)
+    cache_name, init = _sources(args, tables.get("data", {}))
+    cache = open_cache(cache_name)
+    settings = _settings(args, tables.get("training", {}), cache, where)
+    if init:
+        config, params = _from_run(args, tables, init, cache, where)
     else:
         config = _new_config(args, tables, cache, where)
         params = new_student(cache, config, settings)
-    data = {"stage": args.stage, "cache": str(args.cache), "init": str(args.init or "")}
+    data = {"stage": args.stage, "cache": str(cache_name), "init": str(init or "")}
     data["embedding_scale"] = teacher_word_rows(cache)[1]
-    print("the first run on a machine compiles its kernels: about a minute, once", file=sys.stderr)
+    if args.stage == "pretrain":
+        print(_lessons(cache, config))
+    if not args.quiet:
+        print(
+            "the first run on a machine compiles its kernels: about a minute, once",
+            file=sys.stderr,
+        )
     params, records = run_stage(
         args.out,
         args.stage,
@@ -151,43 +166,94 @@ def run_training(args):
     )
     print(f"saved in {args.out}: read {args.out / 'report.md'}")
     if args.json:
-        best = max(records, key=lambda record: record.get("dev_accuracy", record["epoch"]))
+        best = max(
+            records, key=lambda record: record.get("dev_accuracy", record["epoch"]), default={}
+        )
         print(json.dumps(best | {"run": str(args.out), "seconds": perf_counter() - started}))
 
 
-def _new_config(args, tables, cache, where):
-    neuron = dataclass_from(
-        LIFNeuron, chosen(args, NEURON_HELP, tables.get("neuron", {})), f"{where} [neuron]"
-    )
-    table = tables.get("model", {})
-    fitted = ("vocab_size", "classes", "embedding_width", "teacher_width")
-    table = {key: value for key, value in table.items() if key not in fitted}
-    choices = chosen(args, MODEL_HELP, table)
-    config = student_config(cache)
-    checked = dataclass_from(
-        SpikeBertConfig, {"vocab_size": config.vocab_size, **choices}, f"{where} [model]"
-    )
-    return student_config(cache, **{key: getattr(checked, key) for key in choices}, neuron=neuron)
-
-
-def _from_run(args, cache):
-    run = load_run(args.init)
-    given = [name for name in (*MODEL_HELP, *NEURON_HELP) if getattr(args, name) is not None]
-    changeable = {name: getattr(args, name) for name in given if name == "dropout"}
-    if fixed := [name for name in given if name not in changeable]:
+def _sources(args, data):
+    """The cache's name and the run to start from, or None: flags override the table [data]."""
+    for name in ("stage", "cache", "init"):
+        if not isinstance(data.get(name, ""), str):
+            raise InputError(f"{args.config} [data]: {name} = {data[name]!r} should be a string")
+    if data.get("stage", args.stage) != args.stage:
         raise InputError(
-            f"--{fixed[0].replace('_', '-')}: the model is that of --init {args.init}; leave the "
-            "flag out, or train stage 1 anew with it"
+            f"{args.config}: is the config of a {data['stage']} run, whose settings are not for "
+            f"{args.stage}; give a file with its tables [model] and [neuron] alone"
         )
+    init = args.init or data.get("init")
+    if init and args.stage == "pretrain":
+        raise InputError(f"{args.config} [data]: stage 1 starts anew; leave init = {init!r} out")
+    return args.cache or data.get("cache") or TOY, init
+
+
+def _settings(args, table, cache, where):
+    """TrainingSettings; a w_feat that nobody set is 0 where the cache lacks hidden states."""
+    values = chosen(args, TRAINING_HELP, table, DEFAULTS[args.stage])
+    if "w_feat" not in values and not has_hidden(stage_corpora(cache, args.stage)[0]):
+        print(
+            "w_feat is 0: the cache has hidden states for only part of the sentences "
+            "(`spikebert pretrain` learns from those)"
+        )
+        values["w_feat"] = 0.0
+    return dataclass_from(TrainingSettings, values, f"{where} [training]")
+
+
+def _choices(args, tables, where):
+    """The model's settings that are chosen, by flag or file."""
+    model = chosen(args, MODEL_HELP, tables.get("model", {}))
+    return model_choices(model, chosen(args, NEURON_HELP, tables.get("neuron", {})), where)
+
+
+def _new_config(args, tables, cache, where):
+    choices = _choices(args, tables, where)
+    choices = {name: value for name, value in choices.items() if name not in FITTED}
+    return student_config(cache, where=f"{where} [model]", **choices)
+
+
+def _from_run(args, tables, init, cache, where):
+    """The config and the weights of the run `init`; of its model only the dropout may be changed.
+
+    Flags and file may repeat what the run has, as the config.toml of a run that began so does.
+    """
+    run = load_run(init)
+    fixed = config_tables(run.config)
+    for table, helps in (("model", MODEL_HELP), ("neuron", NEURON_HELP)):
+        for name, value in chosen(args, helps, tables.get(table, {})).items():
+            if name != "dropout" and value != fixed[table].get(name):
+                given = getattr(args, name, None) is not None
+                label = f"--{name.replace('_', '-')}" if given else f"{where} [{table}]: {name}"
+                raise InputError(
+                    f"{label}: the model is that of --init {init}; leave it out, or train stage 1 "
+                    "anew with it"
+                )
     fitting = student_config(cache)
     for name in ("vocab_size", "teacher_width", "classes"):
         found, wanted = getattr(run.config, name), getattr(fitting, name)
         if found != wanted:
             raise InputError(
-                f"{args.init}: {name} is {found}, but {args.cache} needs {wanted}; both stages "
-                "must use one teacher and one number of classes"
+                f"{init}: {name} is {found}, but {cache.tokenizer.parent} needs {wanted}; both "
+                "stages must use one teacher and one number of classes"
             )
-    return replace(run.config, **changeable), run.params
+    if (run.directory / "tokenizer.json").read_bytes() != cache.tokenizer.read_bytes():
+        raise InputError(
+            f"{init}: its tokenizer.json is not that of {cache.tokenizer.parent}, so that its "
+            "words would be mixed up; both stages must use one teacher"
+        )
+    repeated = {name: table | tables.get(name, {}) for name, table in fixed.items()}
+    choices = _choices(args, repeated, where)
+    return dataclass_from(SpikeBertConfig, choices, f"{where} [model]"), run.params
+
+
+def _lessons(cache, config):
+    """Which block learns from which of the teacher's layers, in a sentence."""
+    pairs = sorted((block, layer) for layer, block in cache.student_blocks.items())
+    text = ", ".join(f"block {block} learns from the teacher's layer {n}" for block, n in pairs)
+    last = max(cache.student_blocks.values(), default=-1)
+    if rest := [f"block {i}" for i in range(last + 1, config.blocks)]:
+        text += f"; nothing in this stage: {', '.join(rest)}"
+    return text
 
 
 def _print_epoch(record):

@@ -112,9 +112,9 @@ def load_cache(directory, *, verify=False):
         labels=arrays.get("labels.npy"),
         logits=arrays.get("logits.npy"),
         hidden={layer: hidden_rows(layer) for layer in manifest["layers"]},
-        student_blocks={int(layer): b for layer, b in manifest["student_blocks"].items()},
+        student_blocks=_student_blocks(directory, manifest),
         word_embeddings=arrays["word_embeddings.npy"],
-        splits={name: (first, last) for name, (first, last) in manifest["splits"].items()},
+        splits=_splits(directory, manifest),
         tokenizer=directory / "tokenizer.json",
     )
     _check_fit(directory, cache)
@@ -178,6 +178,36 @@ def _load_array(path, dtype, shape, *, finite, mmap_mode):
     return array
 
 
+def _student_blocks(directory, manifest):
+    blocks = {layer: manifest["student_blocks"].get(str(layer)) for layer in manifest["layers"]}
+    values = list(blocks.values())
+    if (
+        len(blocks) != len(manifest["student_blocks"])
+        or len(set(values)) < len(values)
+        or not all(type(block) is int and block >= 0 for block in values)
+    ):
+        raise InputError(
+            f"{directory / 'manifest.json'}: student_blocks should give each of the layers "
+            f"{manifest['layers']} a block of its own, from 0 up; {_REMEDY}"
+        )
+    return blocks
+
+
+def _splits(directory, manifest):
+    splits = {name: tuple(span) for name, span in manifest["splits"].items()}
+    edges = [edge for span in splits.values() for edge in span]
+    sentences = manifest["counts"]["sentences"]
+    if any(len(span) != 2 or span[0] > span[1] for span in splits.values()) or [
+        0,
+        *edges[1::2],
+    ] != [*edges[::2], sentences]:
+        raise InputError(
+            f"{directory / 'manifest.json'}: its splits do not follow each other from 0 to "
+            f"{sentences}; {_REMEDY}"
+        )
+    return splits
+
+
 def _check_fit(directory, cache):
     """The arrays against each other: what hashes cannot tell of a cache that was written wrong."""
     offsets, counts = cache.offsets, cache.manifest["counts"]
@@ -192,4 +222,10 @@ def _check_fit(directory, cache):
     if cache.ids.min() < 0 or cache.ids.max() >= counts["vocabulary"]:
         raise InputError(
             f"{directory / 'ids.npy'}: has ids without a row in word_embeddings.npy; {_REMEDY}"
+        )
+    labels, classes = cache.labels, counts["classes"]
+    if labels is not None and (labels.min() < -1 or (classes and labels.max() >= classes)):
+        raise InputError(
+            f"{directory / 'labels.npy'}: has labels that are not from 0 to {classes - 1}, nor -1 "
+            f"for none; {_REMEDY}"
         )

@@ -13,6 +13,7 @@ H is the membrane that fires; a trace recorded after the reset is V, a different
 Letters: T spike steps, N packed tokens, D width; any shape may follow T.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +26,8 @@ from .surrogate import SURROGATES, heaviside
 class LIFNeuron:
     """The constants of a neuron. Defaults are SpikeBERT's (arXiv 2308.15122).
 
-    tau: membrane time constant in steps, >= 1.    v_th: firing threshold, > v_reset.
+    tau: membrane time constant in steps, >= 1; infinite, without decay_input, it leaks nothing.
+    v_th: firing threshold, > v_reset.
     reset: "hard", "soft" or "none".               v_reset: resting potential, and the hard reset's.
     decay_input: divide the input by tau too.      detach_reset: no gradient through the reset.
     surrogate, alpha: see `surrogate.py`.
@@ -47,14 +49,18 @@ class LIFNeuron:
     def __post_init__(self):
         if not self.tau >= 1:
             raise ValueError(f"tau = {self.tau}: it must be at least 1, or the membrane oscillates")
-        if not self.v_th > self.v_reset:
-            raise ValueError(f"v_th = {self.v_th} must lie above v_reset = {self.v_reset}")
+        if self.tau == math.inf and self.decay_input:
+            raise ValueError("tau = inf: with decay_input no input would arrive; give a finite tau")
+        if not -math.inf < self.v_reset < self.v_th < math.inf:
+            raise ValueError(
+                f"v_th = {self.v_th} must lie above v_reset = {self.v_reset}, both finite"
+            )
         if self.reset not in ("hard", "soft", "none"):
             raise ValueError(f'reset = "{self.reset}": it must be "hard", "soft" or "none"')
         if self.surrogate not in SURROGATES:
             raise ValueError(f'surrogate = "{self.surrogate}": choose from {", ".join(SURROGATES)}')
-        if not self.alpha > 0:
-            raise ValueError(f"alpha = {self.alpha}: it must be positive")
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha = {self.alpha}: it must be positive and finite")
 
 
 class LIFCache(NamedTuple):

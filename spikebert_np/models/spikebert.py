@@ -9,6 +9,7 @@ Letters: T spike steps, N packed tokens, B sentences, D width, H heads, F MLP wi
 C classes.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,6 +37,11 @@ from ..layers.initializers import init_embedding, init_layernorm, init_linear
 from ..layers.lif import LIFNeuron
 from ..layers.parameters import select, with_prefix
 
+_COUNTS = (
+    "vocab_size", "width", "heads", "blocks", "mlp_width", "steps", "classes", "embedding_width",
+    "max_tokens",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class SpikeBertConfig:
@@ -49,7 +55,7 @@ class SpikeBertConfig:
     attention: False drops every block's attention (an ablation).
     dropout: rate on the encoder's current and on the pooled sentence, in training only.
 
-    Raises ValueError where the numbers do not fit each other.
+    Raises ValueError where a number is out of range, or the numbers do not fit each other.
     """
 
     vocab_size: int
@@ -74,6 +80,17 @@ class SpikeBertConfig:
     def __post_init__(self):
         if self.mlp_width == 0:
             object.__setattr__(self, "mlp_width", 4 * self.width)
+        for name in _COUNTS:
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} = {value}: it must be at least 1")
+        if self.teacher_width < 0:
+            raise ValueError(f"teacher_width = {self.teacher_width}: it must be 0 or more")
+        if not 0 <= self.position_std < math.inf:
+            raise ValueError(f"position_std = {self.position_std}: it must be finite, 0 or more")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"scale = {self.scale}: it must be finite and above 0")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout}: it must be from 0 to below 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if not self.projection and self.embedding_width != self.width:
@@ -115,6 +132,39 @@ def init_spikebert(config, rng):
     params |= with_prefix(init_layernorm(width), "head.norm.")
     params |= with_prefix(init_linear(rng, width, config.classes), "head.")
     return params
+
+
+def parameter_shapes(config):
+    """The (key, shape) of each parameter of `init_spikebert`, one by one; nothing is drawn."""
+    width, teacher_width = config.width, config.teacher_width
+
+    def linear(prefix, width_in, width_out):
+        yield f"{prefix}weight", (width_in, width_out)
+        yield f"{prefix}bias", (width_out,)
+
+    def layernorm(prefix, width):
+        yield f"{prefix}norm.gain", (width,)
+        yield f"{prefix}norm.bias", (width,)
+
+    def normed(prefix, width_in, width_out):
+        yield from linear(prefix, width_in, width_out)
+        yield from layernorm(prefix, width_out)
+
+    yield "embedding.weight", (config.vocab_size, config.embedding_width)
+    if config.projection:
+        yield from linear("embedding.projection.", config.embedding_width, width)
+        yield from layernorm("embedding.", width)
+    if config.positions:
+        yield "embedding.positions", (config.max_tokens, width)
+    for i in range(config.blocks):
+        for name in ("q", "k", "v", "out") if config.attention else ():
+            yield from normed(f"blocks.{i}.ssa.{name}.", width, width)
+        yield from normed(f"blocks.{i}.mlp.up.", width, config.mlp_width)
+        yield from normed(f"blocks.{i}.mlp.down.", config.mlp_width, width)
+        if teacher_width:
+            yield from normed(f"taps.{i}.", width, teacher_width)
+    yield from layernorm("head.", width)
+    yield from linear("head.", width, config.classes)
 
 
 class SpikeBertOutput(NamedTuple):

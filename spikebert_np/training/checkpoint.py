@@ -8,16 +8,18 @@ report.md           the same for a reader
 """
 
 import json
-import os
 import shutil
 import tomllib
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from ..data.tokenizer import load_tokenizer
 from ..errors import InputError
 from ..layers.lif import LIFNeuron
-from ..models.spikebert import SpikeBertConfig, init_spikebert
+from ..models.spikebert import SpikeBertConfig, parameter_shapes
 
 
 class Run(NamedTuple):
@@ -27,14 +29,11 @@ class Run(NamedTuple):
     tables: dict  # config.toml as read
 
 
-def toml_text(tables):
-    """Tables of plain numbers, booleans and strings as TOML: each such JSON value is TOML too."""
-    lines = []
-    for name, table in tables.items():
-        lines.append(f"[{name}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
-        lines.append("")
-    return "\n".join(lines)
+def _toml_value(value):
+    """A number, a boolean or a string, written as in JSON; only infinity is spelt otherwise."""
+    if isinstance(value, float):
+        return float.__repr__(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def config_tables(config):
@@ -43,40 +42,56 @@ def config_tables(config):
     return {"neuron": model.pop("neuron"), "model": model}
 
 
-def write_atomically(path, write):
-    """Call write(temporary path), then rename: a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".part")
-    write(temporary)
-    os.replace(temporary, path)
+def write_config(directory, tables):
+    """Write config.toml and read it again.
 
-
-def save_run(directory, params, config, tables, tokenizer):
-    """Write model.safetensors, tokenizer.json and config.toml, the last one last.
-
-    tables: further tables of config.toml. tokenizer: the path of a tokenizer.json.
+    Raises InputError where it does not say the same: a path may hold what TOML has no way to write.
     """
-    from safetensors.numpy import save_file
+    lines = []
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items()]
+        lines.append("")
+    path = directory / "config.toml"
+    try:
+        path.write_text("\n".join(lines), "utf-8")
+        same = read_toml(path) == tables
+    except (UnicodeEncodeError, InputError):
+        same = False
+    if not same:
+        raise InputError(
+            f"config.toml cannot hold {tables.get('data')}: a path has characters that TOML cannot "
+            "write; rename it"
+        )
 
-    directory = Path(directory)
-    write_atomically(directory / "model.safetensors", lambda path: save_file(params, path))
-    write_atomically(directory / "tokenizer.json", lambda path: shutil.copyfile(tokenizer, path))
-    text = toml_text(config_tables(config) | tables)
-    write_atomically(directory / "config.toml", lambda path: path.write_text(text, "utf-8"))
+
+def save_weights(directory, params, tokenizer):
+    """Write model.safetensors and tokenizer.json; tokenizer: the path of a tokenizer.json."""
+    from safetensors.numpy import save
+
+    (directory / "model.safetensors").write_bytes(save(params))
+    shutil.copyfile(tokenizer, directory / "tokenizer.json")
 
 
 def read_toml(path):
     """The tables of a TOML file. Raises InputError naming the file and the line."""
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            tables = tomllib.load(file)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: {name} = {table!r} should be a table, [{name}]")
+    return tables
 
 
 def dataclass_from(cls, table, where):
-    """cls(**table), each value checked against the type of its field's default.
+    """cls(**table), each value checked against the type of its field.
 
     where: names the table's origin in errors. Raises InputError for an unknown key, a value of
     another type, or one that cls refuses.
@@ -88,7 +103,7 @@ def dataclass_from(cls, table, where):
         wanted = known[key]
         if wanted is float and type(value) is int:
             table = table | {key: float(value)}
-        elif wanted in (int, float, str, bool) and type(value) is not wanted:
+        elif type(value) is not wanted:
             raise InputError(f"{where}: {key} = {value!r} should be of type {wanted.__name__}")
     try:
         return cls(**table)
@@ -96,11 +111,15 @@ def dataclass_from(cls, table, where):
         raise InputError(f"{where}: {error}") from None
 
 
+def model_choices(model, neuron, where):
+    """The tables [model] and [neuron] as one dict of choices for a SpikeBertConfig."""
+    if "neuron" in model:
+        raise InputError(f"{where} [model]: the neuron has a table of its own, [neuron]")
+    return model | {"neuron": dataclass_from(LIFNeuron, neuron, f"{where} [neuron]")}
+
+
 def load_run(directory):
     """Read a run folder. Raises InputError where it is not one or its files do not fit."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     directory = Path(directory)
     path = directory / "config.toml"
     if not path.exists():
@@ -108,27 +127,43 @@ def load_run(directory):
             f"{directory}: not a run folder (no config.toml); `spikebert finetune` makes one"
         )
     tables = read_toml(path)
-    neuron = dataclass_from(LIFNeuron, tables.get("neuron", {}), f"{path} [neuron]")
-    model = tables.get("model", {})
-    config = dataclass_from(SpikeBertConfig, model | {"neuron": neuron}, f"{path} [model]")
-    weights = directory / "model.safetensors"
-    try:
-        params = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{weights}: cannot be read ({error}); train the run again") from None
-    expected = {key: value.shape for key, value in init_spikebert_shapes(config).items()}
-    for key in sorted(expected.keys() | params.keys()):
-        found = params[key].shape if key in params else "nothing"
-        if found != expected.get(key):
-            raise InputError(
-                f"{weights}: {key} should be {expected.get(key, 'absent')} by config.toml, "
-                f"but is {found}; the two files are of different runs"
-            )
+    choices = model_choices(tables.get("model", {}), tables.get("neuron", {}), path)
+    config = dataclass_from(SpikeBertConfig, choices, f"{path} [model]")
+    params = _load_weights(directory / "model.safetensors", config)
+    largest = max(load_tokenizer(directory / "tokenizer.json").get_vocab().values())
+    if largest >= config.vocab_size:
+        raise InputError(
+            f"{directory / 'tokenizer.json'}: has the id {largest}, but the model knows "
+            f"{config.vocab_size} words; take the file from the run that made the weights"
+        )
     return Run(directory, config, params, tables)
 
 
-def init_spikebert_shapes(config):
-    """Parameters of the right shapes, to compare with; their values do not matter."""
-    import numpy as np
+def _load_weights(path, config):
+    from safetensors.numpy import load_file
 
-    return init_spikebert(config, np.random.default_rng(0))
+    try:
+        params = load_file(path)
+    except Exception as error:  # the library raises others than its own for types NumPy lacks
+        raise InputError(f"{path}: cannot be read ({error}); train the run again") from None
+    absent = dict.fromkeys(params, "absent")
+    # One by one: config.toml may ask for more blocks than memory has room to name.
+    for key, shape in parameter_shapes(config):
+        _check_shape(path, key, shape, params[key].shape if key in params else "nothing")
+        absent.pop(key)
+    for key in absent:
+        _check_shape(path, key, "absent", params[key].shape)
+    for key, value in params.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise InputError(
+                f"{path}: {key} is not all finite numbers of float32; train the run again"
+            )
+    return params
+
+
+def _check_shape(path, key, expected, found):
+    if found != expected:
+        raise InputError(
+            f"{path}: {key} should be {expected} by config.toml, but is {found}; the two files are "
+            "of different runs"
+        )

@@ -3,6 +3,7 @@
 Letters: N packed tokens, V vocabulary, S sentences.
 """
 
+import math
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -29,7 +30,7 @@ class TrainingSettings:
     """How a stage is trained; the four w_* are the weights of `distill.py`.
 
     embedding: what the word embeddings start from, "teacher" or "random".
-    Raises ValueError where no loss reaches the network.
+    Raises ValueError where a number is out of range, or no loss reaches the network.
     """
 
     epochs: int = 4
@@ -47,6 +48,14 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self):
+        for name in ("epochs", "warmup", "weight_decay", "w_ce", "w_kl", "w_feat", "w_emb", "seed"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} = {value}: it must be finite, 0 or more")
+        for name in ("batch_tokens", "learning_rate", "clip_norm", "temperature"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} = {value}: it must be finite and above 0")
+        if self.warmup > 1:
+            raise ValueError(f"warmup = {self.warmup}: it is a share of the steps, from 0 to 1")
         if self.embedding not in ("teacher", "random"):
             raise ValueError(f'embedding = "{self.embedding}": choose "teacher" or "random"')
         if not (self.w_ce or self.w_kl or self.w_feat):

@@ -1,7 +1,5 @@
 """report.md: a run for a reader."""
 
-from .checkpoint import write_atomically
-
 _COLUMNS = {
     "epoch": "{:d}",
     "loss": "{:.4f}",
@@ -26,8 +24,8 @@ def markdown_table(records):
     return "\n".join(lines)
 
 
-def write_report(out, stage, config, settings, tables, records):
-    """Write report.md into the run folder `out`."""
+def run_report(out, stage, config, settings, tables, records):
+    """The text of report.md for the run that is to be found at `out`."""
     title = {"pretrain": "Stage 1: general distillation", "finetune": "Stage 2: the task"}[stage]
     lines = [f"# {title}", ""]
     lines.append(
@@ -55,4 +53,4 @@ def write_report(out, stage, config, settings, tables, records):
             "```",
             "",
         ]
-    write_atomically(out / "report.md", lambda path: path.write_text("\n".join(lines), "utf-8"))
+    return "\n".join(lines)

@@ -4,6 +4,9 @@ Letters: V vocabulary, D_emb embedding width, N packed tokens.
 """
 
 import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,9 @@ import numpy as np
 from ..data.corpus import Corpus, slice_corpus
 from ..errors import InputError
 from ..models.spikebert import SpikeBertConfig, init_spikebert
-from .checkpoint import save_run
+from .checkpoint import config_tables, dataclass_from, save_weights, write_config
 from .loop import train
-from .report import write_report
+from .report import run_report
 
 
 def cached_corpus(cache):
@@ -23,13 +26,19 @@ def cached_corpus(cache):
 
 
 def split_corpus(cache, name):
-    """The sentences of one split. Raises InputError where the cache has no such split."""
+    """The sentences of one split; labels is None where some of them have none.
+
+    Raises InputError where the cache has no such split.
+    """
     if name not in cache.splits:
         raise InputError(
             f"{cache.tokenizer.parent}: the cache has no {name} split; "
             "make it from a folder with train and dev files (`spikebert data split` makes one)"
         )
-    return slice_corpus(cached_corpus(cache), *cache.splits[name])
+    corpus = slice_corpus(cached_corpus(cache), *cache.splits[name])
+    if corpus.labels is not None and (corpus.labels < 0).any():
+        corpus = corpus._replace(labels=None)
+    return corpus
 
 
 def stage1_corpus(cache):
@@ -49,55 +58,84 @@ def teacher_word_rows(cache):
     return rows * np.float32(scale), scale
 
 
-def student_config(cache, **choices):
-    """A SpikeBertConfig whose vocabulary, classes and widths fit the cache."""
+# What the cache decides of a student, whatever else is chosen.
+FITTED = ("vocab_size", "classes", "embedding_width", "teacher_width")
+
+
+def student_config(cache, *, where="the model's settings", **choices):
+    """A SpikeBertConfig whose vocabulary, classes, widths and longest sentence fit the cache.
+
+    where: names the origin of the choices in errors. Raises InputError as `dataclass_from` does.
+    """
     vocab_size, teacher_width = cache.word_embeddings.shape
-    classes = max(2, cache.manifest["counts"]["classes"])
-    projection = choices.get("projection", True)
     width = choices.get("width", SpikeBertConfig.width)
-    try:
-        return SpikeBertConfig(
-            vocab_size=vocab_size,
-            classes=classes,
-            embedding_width=teacher_width if projection else width,
-            teacher_width=teacher_width,
-            **choices,
-        )
-    except ValueError as error:
-        raise InputError(f"the model's settings: {error}") from None
+    labels = 0 if cache.labels is None else int(cache.labels.max()) + 1
+    fitted = {
+        "vocab_size": vocab_size,
+        "classes": max(2, labels, cache.manifest["counts"]["classes"]),
+        "embedding_width": teacher_width if choices.get("projection", True) else width,
+        "teacher_width": teacher_width,
+    }
+    longest = {"max_tokens": cache.manifest.get("max_tokens", SpikeBertConfig.max_tokens)}
+    # The choices are read first, so that a width that is no number is refused as the width.
+    return dataclass_from(SpikeBertConfig, choices | fitted | (longest | choices), where)
 
 
 def new_student(cache, config, settings):
     """Starting parameters: random, but for the teacher's word embeddings if settings say so."""
     params = init_spikebert(config, np.random.default_rng(settings.seed))
     if settings.embedding == "teacher":
-        rows, _ = teacher_word_rows(cache)
-        if rows.shape != params["embedding.weight"].shape:
-            raise InputError(
-                f"the teacher's word embeddings are {rows.shape[1]} wide, the student's "
-                f"{config.embedding_width}: keep the projection, or set --embedding random"
-            )
-        params["embedding.weight"] = rows
+        _check_embedding_width(cache, config)
+        params["embedding.weight"], _ = teacher_word_rows(cache)
     return params
 
 
-def make_run_folder(out):
-    """Create the folder of a run. Raises InputError where it holds something already."""
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists already; name another --out, or delete it first")
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+def _check_embedding_width(cache, config):
+    teacher_width = cache.word_embeddings.shape[1]
+    if config.embedding_width != teacher_width:
+        raise InputError(
+            f"the teacher's word embeddings are {teacher_width} wide, the student's "
+            f"{config.embedding_width}: keep the projection, set --width {teacher_width}, or set "
+            "--embedding random --w-emb 0"
+        )
 
 
-def check_hidden(cache, corpus, config, settings):
-    """Raises InputError where a loss asks for what the cache does not hold."""
+def stage_corpora(cache, stage):
+    """The Corpus that a stage ("pretrain" or "finetune") trains on, and its dev Corpus or None."""
+    if stage == "pretrain":
+        return stage1_corpus(cache), None
+    return split_corpus(cache, "train"), split_corpus(cache, "dev")
+
+
+def has_hidden(corpus):
+    """Whether the teacher's hidden states are there for all of a Corpus."""
+    tokens = int(corpus.offsets[-1])
+    return bool(corpus.hidden) and all(len(rows) == tokens for rows in corpus.hidden.values())
+
+
+def check_fit(cache, stage, corpus, dev, config, settings):
+    """Raises InputError where a loss asks for what cache or student do not have."""
     where = cache.tokenizer.parent
+    for name in ("w_ce", "w_kl") if stage == "pretrain" else ():
+        if getattr(settings, name):
+            raise InputError(
+                f"{name} = {getattr(settings, name)}: stage 1 sees no labels and no logits; leave "
+                "it out, or use `spikebert finetune`"
+            )
+    if dev is not None and dev.labels is None:
+        raise InputError(
+            f"{where}: its dev split has sentences without a label, so that no epoch could be "
+            "chosen by it; make the cache from a folder whose dev file is labelled"
+        )
+    if settings.w_ce and corpus.labels is None:
+        raise InputError(
+            f"{where}: its train split has sentences without a label; set --w-ce 0, or make the "
+            "cache from a folder whose train file is labelled"
+        )
     if settings.w_kl and corpus.logits is None:
         raise InputError(f"{where}: holds no teacher logits; set --w-kl 0")
     if settings.w_feat:
-        tokens = int(corpus.offsets[-1])
-        if not corpus.hidden or any(len(rows) < tokens for rows in corpus.hidden.values()):
+        if not has_hidden(corpus):
             raise InputError(
                 f"{where}: has hidden states for only part of these sentences; set --w-feat 0, "
                 "or make the cache without --hidden-sentences"
@@ -107,36 +145,87 @@ def check_hidden(cache, corpus, config, settings):
                 f"{where}: maps a teacher's layer to block {last}, but the student has "
                 f"{config.blocks} blocks; set --blocks {last + 1}, or cache fewer --layers"
             )
+    if settings.w_emb:
+        _check_embedding_width(cache, config)
+    longest = max(int(np.diff(part.offsets).max()) for part in (corpus, dev) if part is not None)
+    if config.positions and longest > config.max_tokens:
+        raise InputError(
+            f"{where}: has a sentence of {longest} tokens, but the student's max_tokens is "
+            f"{config.max_tokens}; set it to {longest} in [model], or train a student anew"
+        )
+
+
+def make_run_folder(out):
+    """Create a folder for runs. Raises InputError where it holds something or cannot be made."""
+    out = Path(out)
+    with _writing(out):
+        if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: exists already; name another --out, or delete it first")
+        out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+@contextmanager
+def _writing(out):
+    """An OSError of writing becomes an InputError that names `out`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); name another --out"
+        ) from error
+
+
+@contextmanager
+def _new_run_folder(out):
+    """A hidden folder beside `out`, which takes its name when all went well, else is deleted."""
+    made = [path for path in (out, *out.parents) if not os.path.lexists(path)]
+    make_run_folder(out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.training")
+    try:
+        with _writing(out):
+            temporary.mkdir()
+        yield temporary
+        with _writing(out):
+            out.rmdir()
+            temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
 
 
 def run_stage(out, stage, cache, params, config, settings, *, tables, on_epoch=None, quiet=False):
-    """Train one stage and write its run folder.
+    """Train one stage and write its run folder, whole or not at all.
 
     stage: "pretrain" or "finetune". params: the start, changed in place. tables: what more stands
     in config.toml. on_epoch: called with each epoch's record. Returns the parameters kept and the
-    records.
+    records. Raises InputError where the stage does not fit the cache, or `out` cannot be written.
     """
-    out = make_run_folder(out)
-    dev = None
-    if stage == "pretrain":
-        corpus = stage1_corpus(cache)
-    else:
-        corpus, dev = split_corpus(cache, "train"), split_corpus(cache, "dev")
-    check_hidden(cache, corpus, config, settings)
+    out = Path(out)
+    corpus, dev = stage_corpora(cache, stage)
+    check_fit(cache, stage, corpus, dev, config, settings)
     word_rows = teacher_word_rows(cache)[0] if settings.w_emb else None
     records = []
-    with open(out / "metrics.jsonl", "w", encoding="utf-8") as metrics:
+    with _new_run_folder(out.resolve()) as folder:
+        with _writing(out):
+            write_config(folder, config_tables(config) | tables)
+            (folder / "metrics.jsonl").touch()
 
         def log(record):
             records.append(record)
-            metrics.write(json.dumps(record) + "\n")
-            metrics.flush()
+            with _writing(out), open(folder / "metrics.jsonl", "a", encoding="utf-8") as metrics:
+                metrics.write(json.dumps(record) + "\n")
             if on_epoch:
                 on_epoch(record)
 
         params = train(
             params, config, settings, corpus, dev=dev, word_rows=word_rows, log=log, quiet=quiet
         )
-    save_run(out, params, config, tables, cache.tokenizer)
-    write_report(out, stage, config, settings, tables, records)
+        with _writing(out):
+            save_weights(folder, params, cache.tokenizer)
+            report = run_report(out, stage, config, settings, tables, records)
+            (folder / "report.md").write_text(report, "utf-8")
     return params, records
