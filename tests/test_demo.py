@@ -115,7 +115,7 @@ def test_the_next_lines_can_be_pasted(tiny_demo, monkeypatch, capsys):
     tokenizer = load_tokenizer(open_cache(TOY).tokenizer)
     assert "[UNK]" not in tokenizer.encode(predict[-1]).tokens
     # The shipped cache holds hidden states of some sentences only.
-    assert main([*finetune, "--epochs", "1", "--w-feat", "0", "--quiet"]) == 0
+    assert main([*finetune, "--epochs", "1", "--quiet"]) == 0
     capsys.readouterr()
 
 

@@ -21,7 +21,7 @@ def open_folder(out, about, prepare):
     stays that of the run's start: another one would add up in another order.
     Raises InputError where the folder belongs to another run, or cannot be made.
     """
-    from ..training.checkpoint import write_atomically
+    from ..training.resume import write_atomically
     from ..training.workers import worker_count
 
     folder = out.with_name(f".{out.name}.partial")
@@ -56,7 +56,7 @@ def train_into(out, folder, params, config, settings, corpus, *, json_line, quie
     how: `gradients`, `measure`, `scales` and `run` of train_teacher.
     """
     from ..models.bert_checkpoint import write_bert_tensors
-    from ..training.checkpoint import write_atomically
+    from ..training.resume import write_atomically
     from ..training.teacher_loop import train_teacher
 
     def keep_best():
