@@ -5,13 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import assert_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from test_bert_gradients import CONFIG
 from tiny import last_json
 
-from spikebert_np.blocks.masked_lm_head import masked_lm_head_backward, masked_lm_head_forward
 from spikebert_np.checking.gradcheck import directional_derivative
 from spikebert_np.cli import main
 from spikebert_np.data import vocabulary
@@ -24,28 +22,6 @@ from spikebert_np.models.bert_checkpoint import load_bert
 from spikebert_np.training import teacher_loop
 from spikebert_np.training.pretrain_teacher import init_bert, masked_word_gradients
 from spikebert_np.training.workers import workers
-
-
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_the_head_against_differences(rng, backend):
-    d, v = 6, 9
-    shapes = {"x": (8, d), "words": (v, d), "dense.weight": (d, d), "dense.bias": (d,)}
-    shapes |= {"norm.gain": (d,), "norm.bias": (d,), "bias": (v,)}
-    arrays = {key: rng.standard_normal(shape) for key, shape in shapes.items()}
-    positions = np.array([1, 2, 7])
-
-    def forward(arrays):
-        params = {key: arrays[key] for key in arrays if key not in ("x", "words")}
-        return masked_lm_head_forward(
-            arrays["x"], positions, params, arrays["words"], eps=1e-3, backend=backend
-        )
-
-    def backward(dlogits, cache):
-        dx, dwords, grads = masked_lm_head_backward(dlogits, cache)
-        return {"x": dx, "words": dwords, **grads}
-
-    assert_gradients(forward, backward, arrays, rng, 1e-6)
-
 
 SENTENCES = st.lists(st.lists(st.integers(5, 30), max_size=20), min_size=1, max_size=6)
 

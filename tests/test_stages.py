@@ -362,6 +362,13 @@ def test_stage_1_sees_the_sentences_with_hidden_states_alone(tmp_path, monkeypat
     assert corpus.hidden[0].shape == (corpus.offsets[-1], TEACHER_WIDTH)
 
 
+def test_stage_1_learns_nothing_from_dev(tmp_path, monkeypatch):
+    cache = make_cache(tmp_path / "all")  # hidden states of train and dev
+    watched = Watched(monkeypatch)
+    train(tmp_path / "run", "pretrain", cache, STAGE1)
+    assert set(np.concatenate(watched.batches)) == set(range(*cache.splits["train"]))
+
+
 def test_dropout_is_on_in_training(cache):
     settings = TrainingSettings(epochs=1, batch_tokens=10_000)
     losses = [run_loop(cache, settings, dropout=rate)[2][0]["ce"] for rate in (0.0, 0.5)]

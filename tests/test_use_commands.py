@@ -9,7 +9,7 @@ from tiny import last_json, write_tokenizer
 
 from spikebert_np.cli import main
 from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert
-from spikebert_np.training.checkpoint import save_run
+from spikebert_np.training.checkpoint import config_tables, save_weights, write_config
 
 MAX_TOKENS = 6  # [CLS], four words, [SEP]
 
@@ -24,7 +24,8 @@ def run(tmp_path_factory):
     )
     params = init_spikebert(config, np.random.default_rng(3))
     (folder / "run").mkdir()
-    save_run(folder / "run", params, config, {}, folder / "tokenizer.json")
+    write_config(folder / "run", config_tables(config))
+    save_weights(folder / "run", params, folder / "tokenizer.json")
     return str(folder / "run")
 
 

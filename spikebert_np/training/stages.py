@@ -42,9 +42,14 @@ def split_corpus(cache, name):
 
 
 def stage1_corpus(cache):
-    """The sentences that have the teacher's hidden states; labels and logits play no part."""
-    corpus = slice_corpus(cached_corpus(cache), 0, cache.manifest["counts"]["hidden_sentences"])
-    return corpus._replace(labels=None, logits=None)
+    """The training sentences that have the teacher's hidden states; labels and logits play no part.
+
+    Nothing is learnt from dev and test, not even without their labels. Raises InputError where the
+    cache has no train split.
+    """
+    train = split_corpus(cache, "train")
+    read = min(len(train.offsets) - 1, cache.manifest["counts"]["hidden_sentences"])
+    return slice_corpus(train, 0, read)._replace(labels=None, logits=None)
 
 
 def teacher_word_rows(cache):
