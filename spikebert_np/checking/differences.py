@@ -32,15 +32,20 @@ def differences(f, x, dy, step=None):
     x = np.array(x, dtype=np.float64)
     numeric, roughness = np.empty_like(x), np.empty_like(x)
     step = step or step_size(x)
-    y = f(x)
+
+    def value_at(x):
+        # Copies on both sides: f may return its input, a view of it, or a buffer it reuses.
+        return np.array(f(x.copy()))
+
+    y = value_at(x)
     for index in np.ndindex(x.shape):
         value = x[index]
 
         def centred(h, index=index, value=value):
             x[index] = value + h
-            above = f(x)
+            above = value_at(x)
             x[index] = value - h
-            below = f(x)
+            below = value_at(x)
             x[index] = value
             # Subtracted before they are summed: less is lost to rounding.
             first = np.sum((above - below) * dy) / (2 * h)

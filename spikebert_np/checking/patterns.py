@@ -57,7 +57,7 @@ def constant_factor(ours, right, evidence):
     if ours.shape != right.shape or not np.any(right):
         return None
     factor = float(np.sum(ours * right) / np.sum(right * right))
-    if not factor or factor == -1 or not close(ours, factor * right):
+    if not factor or np.isclose(abs(factor), 1, rtol=CLOSE) or not close(ours, factor * right):
         return None
     return f"constant factor: {spell_factor(factor, evidence.constants)}"
 
