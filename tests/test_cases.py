@@ -1,6 +1,8 @@
 """Every hand-written backward pass of the package against centred differences, in all its settings
 and on both backends; and in float32 against float64."""
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -131,3 +133,31 @@ def test_a_float32_pass_that_widens_fails(monkeypatch):
     report = check_float32(run._replace(case=wide))
     assert not report.passed
     assert "the dtype is float64" in str(report)
+
+
+def test_a_pass_that_is_right_in_some_settings_only_is_caught_and_they_are_named():
+    def hard_detached_atan(ds, cache):
+        fixed = replace(
+            cache.neuron, reset="hard", detach_reset=True, surrogate="atan", decay_input=True
+        )
+        return lif_backward(ds, cache._replace(neuron=fixed))
+
+    report = check("lif", backward=hard_detached_atan)
+    assert not report.passed
+    assert "surrogate atan, reset hard, detach_reset True, decay_input False" in report.title
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "message"),
+    [
+        ("liff", {}, "no case is called liff; there are lif"),
+        ("lif", {"variant": {"reset": "medium"}}, "it has {'reset': ['hard', 'none', 'soft']}"),
+        ("lif", {"variant": {"rezet": "soft"}}, "lif has no setting rezet"),
+        ("linear", {"variant": {"reset": "soft"}}, "linear has no setting reset: none"),
+        ("linear", {"backend": "numba"}, "linear has no backend numba: numpy"),
+        ("lif", {"backend": "cuda"}, "lif has no backend cuda: numpy, numba"),
+    ],
+)
+def test_what_does_not_exist_is_answered_by_one_sentence(name, asked, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check(name, **asked)

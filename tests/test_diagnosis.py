@@ -153,7 +153,9 @@ def test_a_mistake_is_named_by_one_of_the_first_two_suggestions(name, wrong, exp
 
 
 def test_the_right_pass_of_a_block_is_not_accused():
-    assert not check("encoder_block", backward=encoder_block_backward).suggestions
+    report = check("encoder_block", backward=encoder_block_backward)
+    assert report.passed
+    assert not report.suggestions
 
 
 def test_a_pass_whose_numbers_fit_nothing_is_caught_and_not_accused(rng):
