@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spikebert_np.checking.cases import check
+from spikebert_np.checking.differences import differences, find_kinks
 from spikebert_np.checking.gradcheck import (
     check_gradients,
     directional_derivative,
@@ -87,11 +88,14 @@ def test_a_difference_across_a_kink_is_reported_not_averaged(rng):
     x = np.sign(rng.standard_normal(12)) * (1 + rng.random(12))
     x[3] = x[7] = 0
     step = step_size(x)
-    # At the kink, and to both sides of it, within both steps and between them.
-    for distance in (0, 0.1, 1 / 3, 0.45, 0.5, 0.7, 0.95):
+    assert check_gradients(relu, relu_backward, x).rows[0].verdict == "PASS +2 KINK"
+    # To both sides of it, within both steps and between them: a smaller step does not reach it.
+    for distance in (0.1, 1 / 3, 0.45, 0.5, 0.7, 0.95):
         x[3], x[7] = distance * step, -distance * step
-        report = check_gradients(relu, relu_backward, x)
-        assert report.rows[0].verdict == "PASS +2 KINK", distance
+        found = differences(lambda x: relu(x)[0], x, np.ones(12))
+        kinks = find_kinks(found.numeric, found.roughness, 1e-6, found.floor)
+        assert np.flatnonzero(kinks).tolist() == [3, 7], distance
+        assert check_gradients(relu, relu_backward, x).rows[0].verdict == "PASS", distance
     x[3], x[7] = 1.1 * step, -1.1 * step
     assert check_gradients(relu, relu_backward, x).rows[0].verdict == "PASS"
 
@@ -104,8 +108,51 @@ def test_a_kink_does_not_hide_a_wrong_entry(rng):
     assert report.rows[0].index != (3,)
 
 
+def test_a_gradient_at_a_kink_lies_between_the_slopes_on_its_sides(rng):
+    x = np.sign(rng.standard_normal(12)) * (1 + rng.random(12))
+    x[3] = 0
+    for slope, status in ((0, "PASS"), (0.5, "PASS"), (1, "PASS"), (1.1, "FAIL"), (1e9, "FAIL")):
+        report = check_gradients(relu, lambda dy, x, at=slope: dy * np.where(x == 0, at, x > 0), x)
+        assert report.rows[0].status == status, slope
+
+
+def test_too_many_kinks_are_void(rng):
+    x = rng.standard_normal(10)
+    x[:3] = 0
+    assert check_gradients(relu, relu_backward, x).rows[0].verdict == "VOID +3 KINK"
+
+
+def test_a_sharp_bend_is_no_kink(rng):
+    def forward(x):
+        return np.arctan(1000 * x), x
+
+    def backward(dy, x):
+        return dy * 1000 / (1 + (1000 * x) ** 2)
+
+    x = rng.standard_normal(60)
+    x[:6] = np.linspace(-0.45, 0.45, 6) / 1000
+    assert check_gradients(forward, backward, x).rows[0].verdict == "PASS"
+    wrong = check_gradients(forward, lambda dy, x: backward(dy, x) * (np.abs(x) > 5e-4), x)
+    assert wrong.rows[0].verdict == "FAIL"
+
+
+def test_what_hides_a_gradient_is_told(rng):
+    x = rng.standard_normal(8)
+    for f, backward, x, note in (
+        (lambda x: (x**2 + 1e8, x), lambda dy, x: 2 * x * dy, x, "rounding hides this gradient"),
+        (lambda x: (np.log(x), x), lambda dy, x: dy / x, np.full(3, 1e-8), "not finite beside"),
+        (cube, cube_backward, np.zeros((0, 3)), "the array is empty"),
+    ):
+        with np.errstate(invalid="ignore"):
+            report = check_gradients(f, backward, x)
+        assert report.rows[0].status == "VOID"
+        assert note in str(report)
+    report = check_gradients(lambda x: (x.astype(np.float32) ** 2, x), lambda dy, x: 2 * x * dy, x)
+    assert "f computes in float32" in str(report)
+
+
 def test_a_jump_is_a_kink():
-    x = np.array([0.3, 1e-7, -0.8, 0.9])
+    x = np.array([0.3, 0, -0.8, 0.9])
     report = check_gradients(lambda x: (np.floor(x) + x, x), lambda dy, x: dy, x)
     assert report.rows[0].verdict == "PASS +1 KINK"
 

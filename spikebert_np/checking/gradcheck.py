@@ -25,9 +25,9 @@ from ..layers.lif import LIFCache, LIFNeuron
 from .differences import (
     differences,
     directional_derivative,
-    find_kinks,
     is_rough,
     numerical_vjp,
+    resolve_kinks,
     step_size,
 )
 from .patterns import suggest_by_pattern
@@ -36,6 +36,7 @@ from .report import FAIL, PASS, VOID, Evidence, GradReport, compare, relative_er
 __all__ = ["check_gradients", "directional_derivative", "numerical_vjp", "relative_error"]
 
 FIRING = (0.02, 0.98)
+KINKS = 0.2  # the share of an array's entries that may stand at a kink
 DETACHED = (
     "the reset is detached: unless f holds it at its spikes, the differences are of another "
     "network. _, trace = lif_forward(x, neuron=neuron); f = lambda x: lif_forward(x, "
@@ -105,6 +106,8 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(np.shape(y))
     notes = _notes(cache)
+    if y.dtype == np.float32:
+        notes += ("f computes in float32: a difference of its numbers has three digits at best",)
     fires = fires_enough(cache)
 
     def gradients(dy, cache):
@@ -143,14 +146,12 @@ def check_gradients(
             row, expected[name] = _check_along(name, moved, arrays[name], dy, gradient, bound, rng)
             return row
         if name not in measured:
-            measured[name] = differences(moved, arrays[name], dy)
-        expected[name], roughness, floor = measured[name]
-        kinks = find_kinks(expected[name], roughness, bound, floor)
-        row = compare(name, gradient, expected[name], bound, kinks=kinks, floor=floor)
-        if row.status == FAIL and expected[name].size and not np.any(expected[name]):
-            note = "every difference is 0: f is piecewise constant, or does not depend on it"
-            return row._replace(note=row.note or note)
-        return row
+            found = differences(moved, arrays[name], dy)
+            measured[name] = resolve_kinks(moved, arrays[name], dy, found, bound)
+        found, kinks = measured[name]
+        expected[name] = found.numeric
+        row = compare(name, gradient, found.numeric, bound, kinks=kinks, floor=found.floor)
+        return _with_reason(row, gradient, found, kinks)
 
     rows, measured = [], {}
     for name in arrays:
@@ -197,11 +198,45 @@ def _check_along(name, f, x, dy, ours, bound, rng):
     either = rng.choice([-1.0, 1.0], x.shape)
     direction = rng.uniform(0.1, 1, x.shape) * np.where(ours == 0, either, np.sign(ours))
     step = step_size(x)
-    numeric, roughness, floor = differences(lambda e: f(x + e * direction), np.zeros(()), dy, step)
+    numeric, roughness, _, _, floor = differences(
+        lambda e: f(x + e * direction), np.zeros(()), dy, step
+    )
     kinks = is_rough(roughness, abs(numeric), bound, floor)
     slope = np.sum(ours * direction)
     row = compare(name, slope, numeric, bound, kinks=np.asarray(kinks), floor=floor)
     return row._replace(shape=x.shape, index=None, note=row.note or "along one direction"), None
+
+
+def _with_reason(row, ours, found, kinks):
+    """The Row, where the differences themselves decide it or say nothing."""
+    numeric = found.numeric
+    if ours.shape != numeric.shape or not np.isfinite(ours).all():
+        return row
+    if not numeric.size:
+        return row._replace(note="the array is empty")
+    if not np.isfinite(numeric).all():
+        return row._replace(status=VOID, note="f is not finite beside this point", index=None)
+    scale = np.abs(numeric[~kinks]).max(initial=0)
+    # A subgradient lies between the slopes to both sides.
+    slack = 1e-4 * np.maximum(scale, np.abs(ours)) + 8 * found.floor
+    outside = kinks & ((ours < found.low - slack) | (ours > found.high + slack))
+    if outside.any():
+        index = tuple(int(i) for i in np.argwhere(outside)[0])
+        note = (
+            f"at a kink {list(index)}: ours {ours[index]:.6g} is not between the slopes on its "
+            f"sides, {found.low[index]:.6g} and {found.high[index]:.6g}"
+        )
+        return row._replace(status=FAIL, note=note)
+    if row.status == PASS and row.kinks > max(1, KINKS * kinks.size):
+        return row._replace(status=VOID, note="too many entries stand at a kink")
+    off = np.abs(np.where(kinks, 0, ours - numeric)).max()
+    if row.status == FAIL and found.floor > row.bound * scale and off <= 8 * found.floor:
+        note = "y is so large that rounding hides this gradient"
+        return row._replace(status=VOID, note=note)
+    if row.status == FAIL and not np.any(numeric):
+        note = "every difference is 0: f is piecewise constant, or does not depend on it"
+        return row._replace(note=note)
+    return row
 
 
 def _zero_row(row, ours, numeric, scale, bound):
