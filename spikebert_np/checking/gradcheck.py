@@ -109,6 +109,8 @@ def check_gradients(
     if y.dtype == np.float32:
         notes += ("f computes in float32: a difference of its numbers has three digits at best",)
     fires = fires_enough(cache)
+    lifs = list(nodes(cache, LIFCache))
+    fired = lifs[0].h >= lifs[0].neuron.v_th if len(lifs) == 1 else None
 
     def gradients(dy, cache):
         grads = flatten(names, _as_many(names, f_backward(dy, cache)), args)
@@ -182,7 +184,7 @@ def check_gradients(
     if not fires:
         rows = [row._replace(status=VOID) if row.status == PASS else row for row in rows]
     title = title or getattr(f_backward, "__name__", "gradients")
-    evidence = Evidence(arrays, dy, ours, expected, constants or {}, offsets)
+    evidence = Evidence(arrays, dy, ours, expected, constants or {}, offsets, fired)
     suggestions = tuple(
         suggestion
         for suggestion in suggest_by_pattern(wrong, evidence)

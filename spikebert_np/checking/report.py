@@ -72,6 +72,7 @@ class Evidence(NamedTuple):
     expected: dict  # the same names -> what they should be
     constants: dict  # name -> number that a mistake may have put in or left out
     offsets: np.ndarray | None = None  # where each sentence starts
+    fired: np.ndarray | None = None  # mask of the membranes at the threshold; of one LIF layer
 
 
 class Suggestion(NamedTuple):
