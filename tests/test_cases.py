@@ -161,3 +161,16 @@ def test_a_pass_that_is_right_in_some_settings_only_is_caught_and_they_are_named
 def test_what_does_not_exist_is_answered_by_one_sentence(name, asked, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         check(name, **asked)
+
+
+def test_a_float32_forward_pass_that_widens_fails():
+    from spikebert_np.layers.activations import tanh_forward
+
+    def widened(x):
+        y, cache = tanh_forward(x)
+        return y.astype(np.float64), cache
+
+    run = prepare(CASES["tanh"], SEED)
+    report = check_float32(run._replace(case=CASES["tanh"]._replace(forward=widened)))
+    assert report.rows[0].name == "y"
+    assert report.rows[0].status == "FAIL"
