@@ -8,10 +8,16 @@ from itertools import product
 import numpy as np
 import pytest
 
+from spikebert_np.blocks.ssa import attention_backward, attention_forward
 from spikebert_np.checking.case import check_float32, check_run, prepare
 from spikebert_np.checking.cases import CASES, check
 from spikebert_np.checking.draw import Draw
-from spikebert_np.checking.gradcheck import firing_rates, numerical_vjp, relative_error
+from spikebert_np.checking.gradcheck import (
+    check_gradients,
+    firing_rates,
+    numerical_vjp,
+    relative_error,
+)
 from spikebert_np.layers.lif import lif_backward, lif_forward
 
 SEED = 2308
@@ -96,7 +102,8 @@ def test_an_impossible_draw_says_so():
 
 @pytest.mark.parametrize("reset", ["hard", "soft", "none"])
 def test_lif_with_long_and_short_memories(reset):
-    for tau, steps, detach in product((1.0, 1.5, 3.0, 10.0), (1, 3, 5), (True, False)):
+    lengths = [*product((1.0, 1.5, 3.0, 10.0), (1, 2, 3, 5)), (1.5, 9), (3.0, 9)]
+    for (tau, steps), detach in product(lengths, (True, False)):
         variant = {"reset": reset, "detach_reset": detach, "surrogate": "atan"}
         report = check_run(prepare(CASES["lif"], SEED, variant, T=steps, tau=tau), backend="numba")
         assert report.passed, report
@@ -174,3 +181,16 @@ def test_a_float32_forward_pass_that_widens_fails():
     report = check_float32(run._replace(case=CASES["tanh"]._replace(forward=widened)))
     assert report.rows[0].name == "y"
     assert report.rows[0].status == "FAIL"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_attention_of_a_long_sentence(backend, rng):
+    q, k, v = rng.standard_normal((3, 2, 21, 4))
+    report = check_gradients(
+        lambda q, k, v: attention_forward(
+            q, k, v, offsets=np.array([0, 1, 21]), heads=2, scale=0.4, backend=backend
+        ),
+        attention_backward,
+        q, k, v,
+    )  # fmt: skip
+    assert report.passed, report
