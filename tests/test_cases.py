@@ -1,15 +1,23 @@
 """Every hand-written backward pass of the package against centred differences, in all its settings
 and on both backends; and in float32 against float64."""
 
+import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
+from spikebert_np.blocks.ssa import attention_backward, attention_forward
 from spikebert_np.checking.case import check_float32, check_run, prepare
 from spikebert_np.checking.cases import CASES, check
 from spikebert_np.checking.draw import Draw
-from spikebert_np.checking.gradcheck import firing_rates, numerical_vjp, relative_error
+from spikebert_np.checking.gradcheck import (
+    check_gradients,
+    firing_rates,
+    numerical_vjp,
+    relative_error,
+)
 from spikebert_np.layers.lif import lif_backward, lif_forward
 
 SEED = 2308
@@ -94,7 +102,8 @@ def test_an_impossible_draw_says_so():
 
 @pytest.mark.parametrize("reset", ["hard", "soft", "none"])
 def test_lif_with_long_and_short_memories(reset):
-    for tau, steps, detach in product((1.0, 1.5, 3.0, 10.0), (1, 3, 5), (True, False)):
+    lengths = [*product((1.0, 1.5, 3.0, 10.0), (1, 2, 3, 5)), (1.5, 9), (3.0, 9)]
+    for (tau, steps), detach in product(lengths, (True, False)):
         variant = {"reset": reset, "detach_reset": detach, "surrogate": "atan"}
         report = check_run(prepare(CASES["lif"], SEED, variant, T=steps, tau=tau), backend="numba")
         assert report.passed, report
@@ -131,3 +140,57 @@ def test_a_float32_pass_that_widens_fails(monkeypatch):
     report = check_float32(run._replace(case=wide))
     assert not report.passed
     assert "the dtype is float64" in str(report)
+
+
+def test_a_pass_that_is_right_in_some_settings_only_is_caught_and_they_are_named():
+    def hard_detached_atan(ds, cache):
+        fixed = replace(
+            cache.neuron, reset="hard", detach_reset=True, surrogate="atan", decay_input=True
+        )
+        return lif_backward(ds, cache._replace(neuron=fixed))
+
+    report = check("lif", backward=hard_detached_atan)
+    assert not report.passed
+    assert "surrogate atan, reset hard, detach_reset True, decay_input False" in report.title
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "message"),
+    [
+        ("liff", {}, "no case is called liff; there are lif"),
+        ("lif", {"variant": {"reset": "medium"}}, "it has {'reset': ['hard', 'none', 'soft']}"),
+        ("lif", {"variant": {"rezet": "soft"}}, "lif has no setting rezet"),
+        ("linear", {"variant": {"reset": "soft"}}, "linear has no setting reset: none"),
+        ("linear", {"backend": "numba"}, "linear has no backend numba: numpy"),
+        ("lif", {"backend": "cuda"}, "lif has no backend cuda: numpy, numba"),
+    ],
+)
+def test_what_does_not_exist_is_answered_by_one_sentence(name, asked, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check(name, **asked)
+
+
+def test_a_float32_forward_pass_that_widens_fails():
+    from spikebert_np.layers.activations import tanh_forward
+
+    def widened(x):
+        y, cache = tanh_forward(x)
+        return y.astype(np.float64), cache
+
+    run = prepare(CASES["tanh"], SEED)
+    report = check_float32(run._replace(case=CASES["tanh"]._replace(forward=widened)))
+    assert report.rows[0].name == "y"
+    assert report.rows[0].status == "FAIL"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_attention_of_a_long_sentence(backend, rng):
+    q, k, v = rng.standard_normal((3, 2, 21, 4))
+    report = check_gradients(
+        lambda q, k, v: attention_forward(
+            q, k, v, offsets=np.array([0, 1, 21]), heads=2, scale=0.4, backend=backend
+        ),
+        attention_backward,
+        q, k, v,
+    )  # fmt: skip
+    assert report.passed, report

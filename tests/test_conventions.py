@@ -258,14 +258,17 @@ def test_recipe_for_spikingjelly():
             continue  # SpikingJelly has no such node
         v_reset = float(stored["v_resets"][variant])
         neuron = convert(
-            SimpleNamespace(
+            stand_in(
+                "LIFNode",
                 tau=float(stored["taus"][tau]),
                 v_threshold=float(stored["v_th"]),
                 v_reset=None if math.isnan(v_reset) else v_reset,
                 decay_input=bool(stored["decay_inputs"][decay]),
                 detach_reset=bool(stored["detach_resets"][variant]),
                 surrogate_function=stand_in(
-                    kinds[str(stored["surrogates"][i])], alpha=float(stored["alphas"][i])
+                    kinds[str(stored["surrogates"][i])],
+                    alpha=float(stored["alphas"][i]),
+                    spiking=True,
                 ),
             )
         )
@@ -273,6 +276,35 @@ def test_recipe_for_spikingjelly():
         s, cache = lif_forward(x, neuron=neuron)
         np.testing.assert_array_equal(s, stored["t9/spikes"][tau, decay, variant])
         assert relative_error(lif_backward(stored["t9/ds"], cache), stored["t9/dx"][index]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("node", "function", "spiking", "message"),
+    [
+        ("IFNode", "ATan", True, "IFNode: only a LIFNode"),
+        ("ParametricLIFNode", "ATan", True, "ParametricLIFNode: only a LIFNode"),
+        ("LIFNode", "SuperSpike", True, "ours has no SuperSpike"),
+        ("LIFNode", "ATan", False, "spiking=False: the node gives no spikes"),
+    ],
+)
+def test_recipe_for_spikingjelly_refuses_what_has_no_twin(node, function, spiking, message):
+    function = stand_in(function, alpha=2.0, spiking=spiking)
+    with pytest.raises(ValueError, match=message):
+        recipes()["from_spikingjelly"](stand_in(node, surrogate_function=function))
+
+
+@pytest.mark.parametrize(
+    ("beta", "factor", "message"),
+    [
+        (1.0, 1.0, "beta must be one number below 1"),
+        (np.array([0.5, 0.6]), 1.0, "beta must be one number below 1"),
+        (0.5, 3.0, "graded_spikes_factor must be 1"),
+    ],
+)
+def test_recipe_for_snntorch_refuses_what_has_no_twin(beta, factor, message):
+    leaky = SimpleNamespace(beta=beta, graded_spikes_factor=factor)
+    with pytest.raises(ValueError, match=message):
+        recipes()["from_snntorch"](leaky)
 
 
 def test_recipe_for_snntorch():
@@ -284,6 +316,7 @@ def test_recipe_for_snntorch():
             threshold=stored["v_th"],
             reset_mechanism=str(stored["reset_mechanisms"][variant]),
             reset_delay=bool(stored["reset_delays"][variant]),
+            graded_spikes_factor=1.0,
         )
         neuron = convert(leaky, "atan", float(stored["alpha"]), np.float64)
         x = stored["t9/scale"][tau, variant] * stored["t9/x"]
@@ -317,6 +350,9 @@ def test_recipe_for_norse(reference, reset):
     if reset == "hard":
         with pytest.raises(ValueError, match="v_leak must equal v_reset"):
             convert(constants)
+    constants.v_leak, constants.method = v_reset, "logistic"
+    with pytest.raises(ValueError, match='ours has no method "logistic"'):
+        convert(constants)
 
 
 def test_recipe_for_spytorch(reference):
@@ -355,8 +391,6 @@ def test_the_page_names_the_versions_that_were_run(reference):
 
 
 def test_tau_and_beta():
-    for tau in (1.0, 1.5, 2.0, 10.0):
-        assert 1 / (1 - (1 - 1 / tau)) == pytest.approx(tau)
     # spytorch's beta = exp(-dt / tau_mem): after a unit current both leak alike.
     neuron = recipes()["from_spytorch"](math.exp(-1 / 10))
     _, cache = lif_forward(np.array([[0.5], [0.0], [0.0], [0.0]]), neuron=neuron)

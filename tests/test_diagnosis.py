@@ -65,6 +65,15 @@ def half_a_loop(ds, cache):
     return dx
 
 
+def larger_at_a_spike(ds, cache):
+    return lif_backward(ds, cache) * np.where(cache.h >= cache.neuron.v_th, 1.5, 1)
+
+
+def an_odd_gain(dy, cache):
+    dx, dgain, dbias = layernorm_backward(dy, cache)
+    return dx, dgain + 0.3 * np.abs(dy).sum(axis=(0, 1)), dbias
+
+
 def standard_deviation_on_top(dy, cache):
     dx, dgain, dbias = layernorm_backward(dy, cache)
     return dx / cache.inv_std**2, dgain, dbias
@@ -131,6 +140,8 @@ def tokens_at(which):
         ("lif", odd_slope, "wrong at the last step too"),
         ("lif", loop_that_stops_early, "first step left out"),
         ("lif", half_a_loop, "steps without gradient"),
+        ("lif", larger_at_a_spike, "wrong only where a neuron fired"),
+        ("layernorm", an_odd_gain, "right for the input only"),
         ("layernorm", standard_deviation_on_top, "times std, not 1/std"),
         ("layernorm", a_row_off, "missing a constant along the last axis"),
         ("linear", weight_without_its_input, "input left out"),
@@ -153,7 +164,9 @@ def test_a_mistake_is_named_by_one_of_the_first_two_suggestions(name, wrong, exp
 
 
 def test_the_right_pass_of_a_block_is_not_accused():
-    assert not check("encoder_block", backward=encoder_block_backward).suggestions
+    report = check("encoder_block", backward=encoder_block_backward)
+    assert report.passed
+    assert not report.suggestions
 
 
 def test_a_pass_whose_numbers_fit_nothing_is_caught_and_not_accused(rng):

@@ -1,10 +1,14 @@
 """The checker itself: on functions whose gradients are known, on wrong ones, and where it must not
 say PASS."""
 
+import re
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from spikebert_np.checking.cases import check
+from spikebert_np.checking.differences import differences, find_kinks
 from spikebert_np.checking.gradcheck import (
     check_gradients,
     directional_derivative,
@@ -84,11 +88,14 @@ def test_a_difference_across_a_kink_is_reported_not_averaged(rng):
     x = np.sign(rng.standard_normal(12)) * (1 + rng.random(12))
     x[3] = x[7] = 0
     step = step_size(x)
-    # At the kink, and to both sides of it, within both steps and between them.
-    for distance in (0, 0.1, 1 / 3, 0.45, 0.5, 0.7, 0.95):
+    assert check_gradients(relu, relu_backward, x).rows[0].verdict == "PASS +2 KINK"
+    # To both sides of it, within both steps and between them: a smaller step does not reach it.
+    for distance in (0.1, 1 / 3, 0.45, 0.5, 0.7, 0.95):
         x[3], x[7] = distance * step, -distance * step
-        report = check_gradients(relu, relu_backward, x)
-        assert report.rows[0].verdict == "PASS +2 KINK", distance
+        found = differences(lambda x: relu(x)[0], x, np.ones(12))
+        kinks = find_kinks(found.numeric, found.roughness, 1e-6, found.floor)
+        assert np.flatnonzero(kinks).tolist() == [3, 7], distance
+        assert check_gradients(relu, relu_backward, x).rows[0].verdict == "PASS", distance
     x[3], x[7] = 1.1 * step, -1.1 * step
     assert check_gradients(relu, relu_backward, x).rows[0].verdict == "PASS"
 
@@ -101,8 +108,51 @@ def test_a_kink_does_not_hide_a_wrong_entry(rng):
     assert report.rows[0].index != (3,)
 
 
+def test_a_gradient_at_a_kink_lies_between_the_slopes_on_its_sides(rng):
+    x = np.sign(rng.standard_normal(12)) * (1 + rng.random(12))
+    x[3] = 0
+    for slope, status in ((0, "PASS"), (0.5, "PASS"), (1, "PASS"), (1.1, "FAIL"), (1e9, "FAIL")):
+        report = check_gradients(relu, lambda dy, x, at=slope: dy * np.where(x == 0, at, x > 0), x)
+        assert report.rows[0].status == status, slope
+
+
+def test_too_many_kinks_are_void(rng):
+    x = rng.standard_normal(10)
+    x[:3] = 0
+    assert check_gradients(relu, relu_backward, x).rows[0].verdict == "VOID +3 KINK"
+
+
+def test_a_sharp_bend_is_no_kink(rng):
+    def forward(x):
+        return np.arctan(1000 * x), x
+
+    def backward(dy, x):
+        return dy * 1000 / (1 + (1000 * x) ** 2)
+
+    x = rng.standard_normal(60)
+    x[:6] = np.linspace(-0.45, 0.45, 6) / 1000
+    assert check_gradients(forward, backward, x).rows[0].verdict == "PASS"
+    wrong = check_gradients(forward, lambda dy, x: backward(dy, x) * (np.abs(x) > 5e-4), x)
+    assert wrong.rows[0].verdict == "FAIL"
+
+
+def test_what_hides_a_gradient_is_told(rng):
+    x = rng.standard_normal(8)
+    for f, backward, x, note in (
+        (lambda x: (x**2 + 1e8, x), lambda dy, x: 2 * x * dy, x, "rounding hides this gradient"),
+        (lambda x: (np.log(x), x), lambda dy, x: dy / x, np.full(3, 1e-8), "not finite beside"),
+        (cube, cube_backward, np.zeros((0, 3)), "the array is empty"),
+    ):
+        with np.errstate(invalid="ignore"):
+            report = check_gradients(f, backward, x)
+        assert report.rows[0].status == "VOID"
+        assert note in str(report)
+    report = check_gradients(lambda x: (x.astype(np.float32) ** 2, x), lambda dy, x: 2 * x * dy, x)
+    assert "f computes in float32" in str(report)
+
+
 def test_a_jump_is_a_kink():
-    x = np.array([0.3, 1e-7, -0.8, 0.9])
+    x = np.array([0.3, 0, -0.8, 0.9])
     report = check_gradients(lambda x: (np.floor(x) + x, x), lambda dy, x: dy, x)
     assert report.rows[0].verdict == "PASS +1 KINK"
 
@@ -185,22 +235,167 @@ def test_an_upstream_of_ones_would_not_do(rng):
     assert check("softmax", backward=lambda dy, cache: dy * cache.y).count("FAIL") == 1
 
 
-def test_a_backward_pass_may_write_to_its_argument(rng):
-    def backward(dy, x):
+def test_a_pass_that_writes_to_what_it_was_given_fails(rng):
+    def writes_dy(dy, x):
         dy *= 3 * x**2
         return dy
 
-    assert check_gradients(cube, backward, rng.standard_normal(5)).passed
+    def writes_cache(dy, cache):
+        dx = 3 * dy * cache["x"][0] ** 2
+        cache["x"][0][...] = 0
+        return dx
 
-
-def test_a_pass_that_writes_to_its_input_is_told(rng):
-    def backward(dy, x):
+    def forward(x):
+        y = x**3
+        cache = {"x": [x.copy()]}
         x *= 2
-        return 3 * dy * (x / 2) ** 2
+        return y, cache
 
-    report = check_gradients(cube, backward, rng.standard_normal(5))
+    def clean(dy, cache):
+        return 3 * dy * cache["x"][0] ** 2
+
+    x = rng.standard_normal(5)
+    for f, backward, fault in (
+        (cube, writes_dy, "f_backward wrote to dy: no pass may write to its arguments"),
+        (lambda x: (x**3, {"x": [x.copy()]}), writes_cache, "f_backward wrote to its cache"),
+        (forward, clean, "f wrote to x"),
+    ):
+        report = check_gradients(f, backward, x)
+        assert [row.status for row in report.rows] == ["PASS"]
+        assert report.faults[0].startswith(fault)
+        assert not report.passed
+        assert report.count("FAIL") == 1
+        assert fault in str(report)
+        assert fault in report._repr_html_()
+
+
+def test_a_backward_pass_is_linear_and_can_be_called_again(rng):
+    x = rng.standard_normal((5, 9))
+    noise = np.random.default_rng()
+
+    def used_up(x):
+        return x**3, [x]
+
+    for f, backward, fault in (
+        (cube, lambda dy, x: 3 * x**2 * np.clip(dy, -5, 5), "not -10 times its gradient of x"),
+        (cube, lambda dy, x: 3 * x**2 * dy * (1 + 1e-8 * noise.random()), "not -10 times"),
+        (used_up, lambda dy, cache: 3 * cache.pop() ** 2 * dy, "wrote to its cache"),
+    ):
+        report = check_gradients(f, backward, x)
+        assert not report.passed
+        assert fault in report.faults[0]
+
+
+def test_a_forward_pass_may_return_its_input_or_one_buffer(rng):
+    x, buffer = rng.standard_normal((2, 3)), np.empty((2, 3))
+
+    def into_the_buffer(x):
+        np.multiply(x, 3, out=buffer)
+        return buffer, None
+
+    for f, backward in (
+        (lambda x: (x, None), lambda dy, cache: dy),
+        (lambda x: (x.T, None), lambda dy, cache: dy.T),
+        (into_the_buffer, lambda dy, cache: 3 * dy),
+    ):
+        assert check_gradients(f, backward, x).passed
+
+
+def test_a_detached_reset_that_moves_is_void_and_one_that_is_held_is_judged(rng):
+    x, neuron = rng.normal(1.2, 1.5, (5, 6, 4)), LIFNeuron(spiking=False, tau=3.0)
+    report = check_gradients(lambda x: lif_forward(x, neuron=neuron), lif_backward, x)
+    assert report.rows[0].status == "VOID"
+    assert "frozen=trace" in str(report)
+    assert not report.suggestions
+    _, trace = lif_forward(x, neuron=neuron)
+
+    def held(x):
+        return lif_forward(x, neuron=neuron, frozen=trace)
+
+    assert check_gradients(held, lif_backward, x).passed
+    report = check_gradients(held, lambda ds, cache: -lif_backward(ds, cache), x)
+    assert report.rows[0].status == "FAIL"
+    assert report.suggestions[0].name == "sign flipped"
+
+
+def test_a_function_that_is_constant_is_told(rng):
+    report = check_gradients(lambda x: (np.floor(x), x), lambda dy, x: dy, rng.random(5) + 3)
+    assert report.rows[0].status == "FAIL"
+    assert "f is piecewise constant, or does not depend on it" in str(report)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+def test_another_dtype_fails(rng, dtype):
+    report = check_gradients(
+        cube, lambda dy, x: cube_backward(dy, x).astype(dtype), rng.standard_normal(5), bound=1e-3
+    )
+    assert report.rows[0].status == "FAIL"
+    assert f"the dtype is {np.dtype(dtype)} and should be float64" in str(report)
+    assert not report.suggestions
+
+
+def test_zero_by_theory_is_looked_at(rng):
+    def forward(x, b):
+        return x - x.mean() + 0 * b, None
+
+    def backward_with(db):
+        return lambda dy, cache: (dy - dy.mean(), db)
+
+    x = rng.standard_normal(4)
+    for db, status in ((np.zeros(3), "PASS"), (np.zeros(1), "FAIL"), (np.full(3, 1e-3), "FAIL")):
+        report = check_gradients(
+            lambda x, b: forward(x, b[0]), backward_with(db), x, np.ones(3), zero=("b",)
+        )
+        assert [row.status for row in report.rows] == ["PASS", status]
+    report = check_gradients(
+        lambda x, b: (x + b, None), lambda dy, c: (dy, 0 * dy), x, np.ones(4), zero=("b",)
+    )
+    assert [row.status for row in report.rows] == ["PASS", "FAIL"]
+
+
+def test_no_arrays_are_no_proof_and_a_report_shows_its_table():
+    assert not check_gradients(lambda p: (1.0, None), lambda dy, c: {}, {}).passed
+    report = check_gradients(cube, cube_backward, np.ones(2))
+    assert repr(report) == str(report)
+
+
+@pytest.mark.parametrize(
+    ("f", "backward", "args", "message"),
+    [
+        (lambda x: x**2, cube_backward, 1, "f must return y, cache; it returned ndarray alone"),
+        (lambda x: ((x, x), x), cube_backward, 1, "y is a tuple of 2"),
+        (lambda x: (x, x, x), cube_backward, 1, "it returned a tuple of 3"),
+        (cube, lambda dy, x: None, 1, "f_backward returned None: does it end in `return`"),
+        (cube, lambda dy, x: "dx", 1, "for x, not numbers"),
+        (cube, lambda dy, x: {"x": dy, "z": dy}, 1, "a gradient of z, which is no array of f's"),
+    ],
+)
+def test_a_slip_is_answered_by_one_sentence(rng, f, backward, args, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        check_gradients(f, backward, *rng.standard_normal((args, 4)))
+
+
+def test_a_slip_in_the_arguments_is_answered_by_one_sentence(rng):
+    w = rng.standard_normal(4)
+    with pytest.raises(TypeError, match="ids holds integers, which have no gradient: bind ids"):
+        check_gradients(lambda w, ids: (w[ids], ids), lambda dy, c: (dy, dy), w, np.arange(2))
+    with pytest.raises(ValueError, match=r"1 names \(x\) for 2 arguments"):
+        check_gradients(lambda x, y: (x * y, None), lambda dy, c: (dy, dy), w, w, names=["x"])
+    with pytest.raises(ValueError, match="two arrays are called w: give each a name of its own"):
+        check_gradients(lambda q, k: (q["w"], None), lambda dy, c: (dy, dy), {"w": w}, {"w": w})
+
+
+def test_gradients_may_come_as_a_named_tuple(rng):
+    class Gradients(NamedTuple):
+        dx: np.ndarray
+        dw: np.ndarray
+
+    report = check_gradients(
+        lambda x, w: (x * w, (x, w)),
+        lambda dy, cache: Gradients(dy * cache[1], dy * cache[0]),
+        *rng.standard_normal((2, 4)),
+    )
     assert report.passed
-    assert report.notes == ("x changed: no pass may write to its arguments",)
 
 
 def test_a_forward_pass_of_fresh_random_numbers_is_told(rng):

@@ -61,6 +61,17 @@ def test_a_wrong_pass_fails_and_is_explained(capsys, monkeypatch):
     assert "more reports like these" in out
 
 
+def test_a_pass_that_writes_to_its_arguments_fails(capsys, monkeypatch):
+    def writes(dy, cache):
+        grads = linear_backward(dy, cache)
+        dy[...] = 0
+        return grads
+
+    monkeypatch.setitem(CASES, "linear", CASES["linear"]._replace(backward=writes))
+    assert main(["gradcheck", "linear"]) == 1
+    assert "FAIL: f_backward wrote to dy" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikebert_np.blocks.mlp import mlp_backward
@@ -14,6 +14,7 @@ from spikebert_np.checking.cases import CASES, check
 from spikebert_np.checking.diagnosis import diagnose
 from spikebert_np.checking.mistakes import MISTAKES
 from spikebert_np.checking.mutants import MUTANTS, try_mutant
+from spikebert_np.checking.patterns import explain_by_pattern
 from spikebert_np.checking.planting import planted
 from spikebert_np.layers.linear import linear_backward
 
@@ -77,7 +78,8 @@ def test_the_right_pass_is_neither_caught_nor_accused(name, seed):
     run = prepare(CASES[name], seed)
     report = diagnose(check_run(run), run)
     assert report.passed, report
-    assert not report.suggestions
+    # Not even where it is taken for wrong.
+    assert not explain_by_pattern(list(report.evidence.arrays), report.evidence)
 
 
 @settings(max_examples=30, deadline=None)
@@ -92,7 +94,7 @@ def test_one_wrong_entry_is_caught(seed, size, which):
         return tuple(grads)
 
     report = check("linear", backward=one_entry_off, seed=seed % 1000)
-    assume(len(report.rows) == 3)
+    assert len(report.rows) == 3
     assert [row.status for row in report.rows].count("FAIL") == 1
     assert report.rows[which].status == "FAIL"
 

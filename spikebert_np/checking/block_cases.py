@@ -142,9 +142,9 @@ def spike_encoding(draw):
     return Problem({"current": draw.normal(5, 4, mean=0.3)}, settings)
 
 
-def adapt_spike_input(forward, backward):
+def adapt_ids(forward, backward):
     """Ids have no gradient: the dict of parameter gradients comes alone."""
-    return forward, lambda dx, cache: (backward(dx, cache),)
+    return forward, lambda dy, cache: (backward(dy, cache),)
 
 
 @case(
@@ -157,7 +157,7 @@ def adapt_spike_input(forward, backward):
             product((True, False), (True, False), encoding.ENCODERS)
         )
     ],
-    adapt=adapt_spike_input,
+    adapt=adapt_ids,
 )
 def spike_input(draw):
     D, V = 6, 5  # fewer words than tokens: some stand twice

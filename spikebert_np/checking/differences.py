@@ -1,5 +1,7 @@
 """Derivatives by centred differences, and where a difference was taken across a kink."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 EPSILON = np.finfo(np.float64).eps
@@ -20,7 +22,17 @@ def step_size(x):
     return STEP * max(0.01, float(np.sqrt(np.square(x).mean()))) if x.size else STEP
 
 
-def differences(f, x, dy, step=None):
+class Differences(NamedTuple):
+    """What was differenced, each of the shape of x."""
+
+    numeric: np.ndarray  # the derivative
+    roughness: np.ndarray  # how unlike a smooth function's
+    low: np.ndarray  # the one-sided slopes, the lower and the higher of each output, summed
+    high: np.ndarray
+    floor: float  # the derivative that rounding can feign
+
+
+def differences(f, x, dy, step=None, only=None):
     """dyᵀ df/dx an entry at a time, and how unlike a smooth function's the differences are.
 
     Each entry is differenced over two steps, h and h/2. D = (f(x+h) - f(x-h)) / 2h agrees for both
@@ -28,28 +40,38 @@ def differences(f, x, dy, step=None):
     A kink within the interval breaks one or the other, wherever it lies: a jump J of the slope at
     x + a, 0 <= a < h/2, moves D(h) - D(h/2) by J a / 2h and G(h) - 2 G(h/2) by J (3 a / h - 1).
     Where there is none, (4 D(h/2) - D(h)) / 3 cancels the truncation of second order (Richardson).
+    only: a mask of the entries to take; the others are left zero.
     """
     x = np.array(x, dtype=np.float64)
-    numeric, roughness = np.empty_like(x), np.empty_like(x)
+    numeric, roughness, low, high = (np.zeros_like(x) for _ in range(4))
     step = step or step_size(x)
-    y = f(x)
+
+    def value_at(x):
+        # Copies on both sides: f may return its input, a view of it, or a buffer it reuses.
+        return np.array(f(x.copy()))
+
+    y = value_at(x)
     for index in np.ndindex(x.shape):
+        if only is not None and not only[index]:
+            continue
         value = x[index]
 
         def centred(h, index=index, value=value):
             x[index] = value + h
-            above = f(x)
+            above = value_at(x)
             x[index] = value - h
-            below = f(x)
+            below = value_at(x)
             x[index] = value
             # Subtracted before they are summed: less is lost to rounding.
             first = np.sum((above - below) * dy) / (2 * h)
+            right, left = (above - y) * dy / h, (y - below) * dy / h
+            low[index], high[index] = np.minimum(left, right).sum(), np.maximum(left, right).sum()
             return first, np.sum(((above - y) - (y - below)) * dy) / h
 
         (wide, wide_gap), (narrow, narrow_gap) = centred(step), centred(step / 2)
         numeric[index] = (4 * narrow - wide) / 3
         roughness[index] = max(abs(wide - narrow), abs(wide_gap - 2 * narrow_gap))
-    return numeric, roughness, rounding_floor(y, dy, step)
+    return Differences(numeric, roughness, low, high, rounding_floor(y, dy, step))
 
 
 def rounding_floor(y, dy, step):
@@ -63,7 +85,7 @@ def numerical_vjp(f, x, dy):
     f: a function of one float64 array that returns one array; x is not changed; dy has the shape
     of f(x). Returns an array of the shape of x.
     """
-    return differences(f, x, dy)[0]
+    return differences(f, x, dy).numeric
 
 
 def is_rough(roughness, scale, bound, floor):
@@ -85,6 +107,29 @@ def find_kinks(numeric, roughness, bound, floor):
             break
         kinks |= found
     return kinks
+
+
+def resolve_kinks(f, x, dy, found, bound):
+    """(Differences, mask of kinks): what looks like a kink is differenced over smaller steps.
+
+    A smooth bend that is only sharp, and a kink beside the point, are none over a small enough one.
+    """
+    kinks = find_kinks(found.numeric, found.roughness, bound, found.floor)
+    for shrink in (16, 256):
+        if not kinks.any():
+            break
+        fine = differences(f, x, dy, step_size(x) / shrink, only=kinks)
+        scale = np.abs(found.numeric[~kinks]).max(initial=0)
+        scale = np.maximum(scale, np.abs(fine.numeric))
+        seen = KINK_SHARE * bound * scale
+        smooth = kinks & (fine.roughness <= seen) & (fine.floor <= seen)
+        found = found._replace(
+            numeric=np.where(smooth, fine.numeric, found.numeric),
+            low=np.where(kinks, fine.low, found.low),
+            high=np.where(kinks, fine.high, found.high),
+        )
+        kinks &= ~smooth
+    return found, kinks
 
 
 def directional_derivative(f, params, direction):

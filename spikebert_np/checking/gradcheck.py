@@ -16,17 +16,18 @@ gradient of the spiking network: in general it is the gradient of no loss at all
 """
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 
 from ..layers.embedding import RowGradient
-from ..layers.lif import LIFCache
+from ..layers.lif import LIFCache, LIFNeuron
 from .differences import (
     differences,
     directional_derivative,
-    find_kinks,
     is_rough,
     numerical_vjp,
+    resolve_kinks,
     step_size,
 )
 from .patterns import suggest_by_pattern
@@ -35,6 +36,12 @@ from .report import FAIL, PASS, VOID, Evidence, GradReport, compare, relative_er
 __all__ = ["check_gradients", "directional_derivative", "numerical_vjp", "relative_error"]
 
 FIRING = (0.02, 0.98)
+KINKS = 0.2  # the share of an array's entries that may stand at a kink
+DETACHED = (
+    "the reset is detached: unless f holds it at its spikes, the differences are of another "
+    "network. _, trace = lif_forward(x, neuron=neuron); f = lambda x: lif_forward(x, "
+    "neuron=neuron, frozen=trace). Or check detach_reset=False"
+)
 
 
 def nodes(cache, kind):
@@ -83,51 +90,107 @@ def check_gradients(
     whole model.
     constants: {name: number} that a mistake may have put in or left out, for the diagnosis.
     zero: names of arrays whose gradient is zero by theory; they must be so to rounding.
-    Raises ValueError where f_backward returns more or fewer gradients than f has arguments.
+    Raises ValueError or TypeError where f or f_backward does not take and return what is said here.
     Returns a GradReport; its suggestions go by the pattern of the error alone (see `diagnosis.py`
     for more).
     """
-    names = names or _argument_names(f, len(args))
-    args = tuple(_float64(value) for value in args)
+    names = tuple(names or _argument_names(f, len(args)))
+    if len(names) != len(args):
+        raise ValueError(f"{len(names)} names ({', '.join(names)}) for {len(args)} arguments")
+    args = tuple(_float64(value, name) for name, value in zip(names, args, strict=True))
+    arrays = flatten(names, args)
     # Copies: passes that write to their arguments must not change what they are compared with.
-    given = tuple(_float64(value) for value in args)
-    y, cache = f(*given)
+    given = _copied(args)
+    y, cache = _output_and_cache(f(*given))
+    faults = _written("f", args, given, names)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(np.shape(y))
-    ours = flatten(names, _as_many(names, f_backward(np.copy(dy), cache)), args)
     notes = _notes(cache)
-    if not np.array_equal(y, f(*args)[0], equal_nan=True):
+    if y.dtype == np.float32:
+        notes += ("f computes in float32: a difference of its numbers has three digits at best",)
+    fires = fires_enough(cache)
+    lifs = list(nodes(cache, LIFCache))
+    fired = lifs[0].h >= lifs[0].neuron.v_th if len(lifs) == 1 else None
+
+    def gradients(dy, cache):
+        grads = flatten(names, _as_many(names, f_backward(dy, cache)), args)
+        if strange := [name for name in grads if name not in arrays]:
+            raise ValueError(
+                f"f_backward returned a gradient of {strange[0]}, which is no array of f's: "
+                f"those are {', '.join(arrays)}"
+            )
+        copies = {name: None if dx is None else np.array(dx) for name, dx in grads.items()}
+        for name, dx in copies.items():
+            if dx is not None and dx.dtype.kind not in "biufc":
+                raise TypeError(f"f_backward returned {dx.dtype} for {name}, not numbers")
+        return copies
+
+    upstream, read = dy.copy(), _copied(cache)
+    before = _copied(given)
+    ours = gradients(upstream, cache)
+    faults += _written(
+        "f_backward", (*before, dy, read), (*given, upstream, cache), (*names, "dy", "its cache")
+    )
+    if not faults:
+        faults += _not_linear(ours, lambda: gradients(-10 * dy, cache))
+    if not np.array_equal(y, _output_and_cache(f(*_copied(args)))[0], equal_nan=True):
         notes += ("f gives another output when called again: bind a seeded generator",)
-    if changed := _changed(flatten(names, args), flatten(names, given)):
-        notes += (f"{', '.join(changed)} changed: no pass may write to its arguments",)
-    arrays = flatten(names, args)
     sizes = [np.abs(dx).max(initial=0) for dx in ours.values() if dx is not None]
-    rows, expected = [], {}
-    for name, value in arrays.items():
+    expected = {}
+
+    def judge(name, gradient):
+        """The Row of one gradient; its differences are taken once."""
+
+        def moved(new):
+            return f(*_copied(_with(args, names, name, new)))[0]
+
+        if directional:
+            row, expected[name] = _check_along(name, moved, arrays[name], dy, gradient, bound, rng)
+            return row
+        if name not in measured:
+            found = differences(moved, arrays[name], dy)
+            measured[name] = resolve_kinks(moved, arrays[name], dy, found, bound)
+        found, kinks = measured[name]
+        expected[name] = found.numeric
+        row = compare(name, gradient, found.numeric, bound, kinks=kinks, floor=found.floor)
+        return _with_reason(row, gradient, found, kinks)
+
+    rows, measured = [], {}
+    for name in arrays:
         missing = ours.get(name) is None
         if missing:
             ours[name] = np.full((), np.nan)
-
-        def moved(new, name=name):
-            return f(*_with(args, names, name, new))[0]
-
-        if directional:
-            row, expected[name] = _check_along(name, moved, value, dy, ours[name], bound, rng)
-        else:
-            expected[name], roughness, floor = differences(moved, value, dy)
-            kinks = find_kinks(expected[name], roughness, bound, floor)
-            row = compare(name, ours[name], expected[name], bound, kinks=kinks, floor=floor)
+        dtype = ours[name].dtype
+        ours[name] = ours[name].real
+        row = judge(name, ours[name])
         if missing:
             row = row._replace(note="f_backward returned no gradient of it")
         elif name in zero:
-            row = _zero_row(name, ours[name], max(sizes), bound)
+            row = _zero_row(row, ours[name], expected[name], max(sizes), bound)
+        if dtype != np.float64 and row.error < np.inf:
+            row = row._replace(status=FAIL, note=f"the dtype is {dtype} and should be float64")
         rows.append(row)
-    if not fires_enough(cache):
+    wrong = [row.name for row in rows if row.status == FAIL]
+    held = True  # what the detached reset must be
+    if wrong and not faults and _smooth_and_detached(cache):
+        notes += (DETACHED,)
+        held = False
+        attached = gradients(dy, _attached(cache))
+        if all(judge(name, attached[name]).status == PASS for name in wrong):
+            # The differences are those of the attached reset: f lets it move.
+            rows = [row._replace(status=VOID, note="f lets the detached reset move")
+                    if row.status == FAIL else row for row in rows]  # fmt: skip
+            wrong = []
+    if not fires:
         rows = [row._replace(status=VOID) if row.status == PASS else row for row in rows]
     title = title or getattr(f_backward, "__name__", "gradients")
-    evidence = Evidence(arrays, dy, ours, expected, constants or {}, offsets)
-    wrong = [row.name for row in rows if row.status == FAIL]
-    return GradReport(title, tuple(rows), notes, suggest_by_pattern(wrong, evidence), evidence)
+    evidence = Evidence(arrays, dy, ours, expected, constants or {}, offsets, fired)
+    suggestions = tuple(
+        suggestion
+        for suggestion in suggest_by_pattern(wrong, evidence)
+        if held or suggestion.name != "right at the last step only"
+    )
+    return GradReport(title, tuple(rows), notes, suggestions, evidence, faults)
 
 
 def _check_along(name, f, x, dy, ours, bound, rng):
@@ -137,20 +200,56 @@ def _check_along(name, f, x, dy, ours, bound, rng):
     either = rng.choice([-1.0, 1.0], x.shape)
     direction = rng.uniform(0.1, 1, x.shape) * np.where(ours == 0, either, np.sign(ours))
     step = step_size(x)
-    numeric, roughness, floor = differences(lambda e: f(x + e * direction), np.zeros(()), dy, step)
+    numeric, roughness, _, _, floor = differences(
+        lambda e: f(x + e * direction), np.zeros(()), dy, step
+    )
     kinks = is_rough(roughness, abs(numeric), bound, floor)
     slope = np.sum(ours * direction)
     row = compare(name, slope, numeric, bound, kinks=np.asarray(kinks), floor=floor)
     return row._replace(shape=x.shape, index=None, note=row.note or "along one direction"), None
 
 
-def _zero_row(name, ours, scale, bound):
-    """An array whose gradient is zero by theory: zero beside the other arrays' size."""
+def _with_reason(row, ours, found, kinks):
+    """The Row, where the differences themselves decide it or say nothing."""
+    numeric = found.numeric
+    if ours.shape != numeric.shape or not np.isfinite(ours).all():
+        return row
+    if not numeric.size:
+        return row._replace(note="the array is empty")
+    if not np.isfinite(numeric).all():
+        return row._replace(status=VOID, note="f is not finite beside this point", index=None)
+    scale = np.abs(numeric[~kinks]).max(initial=0)
+    # A subgradient lies between the slopes to both sides.
+    slack = 1e-4 * np.maximum(scale, np.abs(ours)) + 8 * found.floor
+    outside = kinks & ((ours < found.low - slack) | (ours > found.high + slack))
+    if outside.any():
+        index = tuple(int(i) for i in np.argwhere(outside)[0])
+        note = (
+            f"at a kink {list(index)}: ours {ours[index]:.6g} is not between the slopes on its "
+            f"sides, {found.low[index]:.6g} and {found.high[index]:.6g}"
+        )
+        return row._replace(status=FAIL, note=note)
+    if row.status == PASS and row.kinks > max(1, KINKS * kinks.size):
+        return row._replace(status=VOID, note="too many entries stand at a kink")
+    off = np.abs(np.where(kinks, 0, ours - numeric)).max()
+    if row.status == FAIL and found.floor > row.bound * scale and off <= 8 * found.floor:
+        note = "y is so large that rounding hides this gradient"
+        return row._replace(status=VOID, note=note)
+    if row.status == FAIL and not np.any(numeric):
+        note = "every difference is 0: f is piecewise constant, or does not depend on it"
+        return row._replace(note=note)
+    return row
+
+
+def _zero_row(row, ours, numeric, scale, bound):
+    """An array whose gradient is zero by theory: it and its difference, beside the others' size."""
+    if ours.shape != row.shape or not np.isfinite(ours).all():
+        return row
+    scale = max(scale, np.finfo(np.float64).tiny)
     error = float(np.abs(ours).max() / scale)
-    status = PASS if error < 1e-9 else FAIL
-    return compare(name, ours, ours, bound)._replace(
-        error=error, status=status, note="zero by theory", index=None
-    )
+    difference = np.abs(row.expected if numeric is None else numeric).max()
+    status = PASS if error < 1e-9 and not difference > bound * scale else FAIL
+    return row._replace(error=error, status=status, note="zero by theory", index=None)
 
 
 def _notes(cache):
@@ -159,7 +258,7 @@ def _notes(cache):
     if any(lif.neuron.spiking for lif in lifs):
         notes.append(
             "the neurons fire hard, so every difference is zero: check the smooth twin, "
-            "LIFNeuron(spiking=False)"
+            "LIFNeuron(spiking=False), with detach_reset=False or its reset held (frozen=)"
         )
     if lifs and not fires_enough(cache):
         rates = ", ".join(f"{rate:.1%}" for rate in firing_rates(cache))
@@ -167,9 +266,28 @@ def _notes(cache):
     return tuple(notes)
 
 
+def _output_and_cache(result):
+    """What f returned, its output copied; TypeError where it is no pair of an array and a cache."""
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise TypeError(f"f must return y, cache; it returned {_spoken(result)}")
+    y, cache = result
+    if y is None or isinstance(y, tuple | list | dict):
+        raise TypeError(f"f must return one array y, and its cache; y is {_spoken(y)}")
+    return np.array(y), cache
+
+
+def _spoken(value):
+    if isinstance(value, tuple | list) and type(value) in (tuple, list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"{type(value).__name__} alone"
+
+
 def _as_many(names, grads):
     """The gradients as a tuple, one for each name."""
-    grads = tuple(grads) if type(grads) in (tuple, list) else (grads,)
+    if grads is None:
+        raise TypeError("f_backward returned None: does it end in `return`?")
+    many = isinstance(grads, tuple | list) and not isinstance(grads, RowGradient)
+    grads = tuple(grads) if many else (grads,)
     if len(grads) != len(names):
         raise ValueError(
             f"f_backward returned {len(grads)} gradients; {len(names)} are due: {', '.join(names)}"
@@ -177,8 +295,77 @@ def _as_many(names, grads):
     return grads
 
 
-def _changed(before, after):
-    return [name for name, value in before.items() if not np.array_equal(value, after[name])]
+def _rebuilt(value, change):
+    """Nested tuples, lists and dicts with each leaf changed; LIFCaches are leaves with leaves."""
+    if isinstance(value, dict):
+        return {key: _rebuilt(entry, change) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        entries = [_rebuilt(entry, change) for entry in value]
+        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
+    return change(value)
+
+
+def _copied(value):
+    return _rebuilt(value, lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
+
+
+def _attached(cache):
+    """The cache of neurons whose reset is not detached."""
+
+    def attach(leaf):
+        return replace(leaf, detach_reset=False) if isinstance(leaf, LIFNeuron) else leaf
+
+    return _rebuilt(cache, attach)
+
+
+def _smooth_and_detached(cache):
+    neurons = [lif.neuron for lif in nodes(cache, LIFCache)]
+    return any(n.detach_reset and not n.spiking and n.reset != "none" for n in neurons)
+
+
+def _written(writer, before, after, names):
+    """A fault where a pass wrote to what it was given."""
+
+    def same(old, new):
+        old, new = list(nodes(old, np.ndarray)), list(nodes(new, np.ndarray))
+        return len(old) == len(new) and all(
+            np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+            for a, b in zip(old, new, strict=True)
+        )
+
+    triples = zip(names, before, after, strict=True)
+    changed = [name for name, old, new in triples if not same(old, new)]
+    if not changed:
+        return ()
+    return (f"{writer} wrote to {', '.join(changed)}: no pass may write to its arguments",)
+
+
+def _not_linear(ours, again):
+    """A fault where f_backward, called again with -10 dy, does not give -10 times its gradient."""
+    try:
+        second = again()
+    except Exception as error:  # whatever a used-up cache raises
+        return (f"f_backward cannot be called twice on one cache: {error!r}",)
+    wrong = [
+        name
+        for name, dx in ours.items()
+        if dx is not None and dx.dtype.kind in "fc" and np.isfinite(dx).all()
+        and not _is_multiple(dx, second[name])
+    ]  # fmt: skip
+    if not wrong:
+        return ()
+    return (
+        f"f_backward gives for -10 dy, on the same cache, not -10 times its gradient of "
+        f"{', '.join(wrong)}: a gradient is linear in dy, and the same at each call",
+    )
+
+
+def _is_multiple(dx, second):
+    if second is None or second.shape != dx.shape:
+        return False
+    # To the rounding of the dtype; a gradient that cancels to zero has none of its own size.
+    scale = 10 * np.abs(dx).max(initial=0)
+    return np.abs(second + 10 * dx).max(initial=0) <= 1e4 * np.finfo(dx.dtype).eps * scale + 1e-9
 
 
 def _argument_names(f, count):
@@ -189,9 +376,13 @@ def _argument_names(f, count):
     return names[:count] if len(names) >= count else [f"argument {i}" for i in range(count)]
 
 
-def _float64(value):
+def _float64(value, name):
     if isinstance(value, dict):
-        return {key: _float64(entry) for key, entry in value.items()}
+        return {key: _float64(entry, key) for key, entry in value.items()}
+    if np.asarray(value).dtype.kind in "biu":
+        raise TypeError(
+            f"{name} holds integers, which have no gradient: bind ids with a lambda, or give floats"
+        )
     return np.array(value, dtype=np.float64)
 
 
@@ -208,6 +399,8 @@ def flatten(names, values, like=None):
             if isinstance(entry, RowGradient):
                 target = like[i][key] if isinstance(like[i], dict) else like[i]
                 entry = entry.dense(len(target))
+            if key in flat:
+                raise ValueError(f"two arrays are called {key}: give each a name of its own")
             flat[key] = entry
     return flat
 

@@ -26,6 +26,10 @@ MISTAKES = {
     "next step carries back is at fault, the leak 1 - 1/tau or the reset",
     "wrong at the last step too": "nothing is carried into t = T-1: the slope at H - v_th, or "
     "the input's factor, is wrong already there",
+    "wrong only where a neuron fired": "every membrane below the threshold is right: look at the "
+    "reset, and at the slope's branch for u >= 0",
+    "right for the input only": "the first array is right and these are not: what is handed back "
+    "is right, what is collected for a parameter is not",
     "steps without gradient": "some time steps' gradients are zero: the loop over t does not "
     "reach them",
     "one sentence right": "some sentences are right and others wrong: look at `offsets`",

@@ -57,7 +57,7 @@ def constant_factor(ours, right, evidence):
     if ours.shape != right.shape or not np.any(right):
         return None
     factor = float(np.sum(ours * right) / np.sum(right * right))
-    if not factor or factor == -1 or not close(ours, factor * right):
+    if not factor or np.isclose(abs(factor), 1, rtol=CLOSE) or not close(ours, factor * right):
         return None
     return f"constant factor: {spell_factor(factor, evidence.constants)}"
 
@@ -131,10 +131,19 @@ def last_step_wrong(ours, right, evidence):
     """Of a neuron's input alone: dx of three axes where the upstream has them too."""
     if ours.shape != right.shape or ours.ndim != 3 or ours.shape != np.shape(evidence.upstream):
         return None
-    if "tau" not in evidence.constants:
+    if evidence.fired is None or ours.shape != evidence.fired.shape:
         return None
     wrong = _wrong(ours, right)
     return "wrong at the last step too" if wrong[-1].mean() > 0.5 else None
+
+
+def wrong_where_fired(ours, right, evidence):
+    """Of a neuron's input alone: wrong at spikes, and right at every membrane that did not fire."""
+    fired = evidence.fired
+    if fired is None or not ours.shape == right.shape == fired.shape:
+        return None
+    wrong = _wrong(ours, right)
+    return "wrong only where a neuron fired" if wrong.any() and not wrong[~fired].any() else None
 
 
 def steps_missing(ours, right, evidence):
@@ -176,6 +185,7 @@ RULES = (
     straight_path,
     constant_factor,
     constant_along_last_axis,
+    wrong_where_fired,
     last_step_right,
     steps_missing,
     last_step_wrong,
@@ -196,6 +206,10 @@ def explain_by_pattern(wrong, evidence):
         for rule in RULES:
             if mistake := rule(np.asarray(ours), right, evidence):
                 found[mistake] = found.get(mistake, 0) + 1 / len(wrong)
+    names = [name for name in evidence.arrays if evidence.expected.get(name) is not None]
+    # The first array is the input; what no other pattern fits is at least placed.
+    if not found and wrong and set(wrong) <= set(names[1:]):
+        found["right for the input only"] = 1.0
     return sorted(found.items(), key=lambda entry: -entry[1])
 
 

@@ -72,6 +72,7 @@ class Evidence(NamedTuple):
     expected: dict  # the same names -> what they should be
     constants: dict  # name -> number that a mistake may have put in or left out
     offsets: np.ndarray | None = None  # where each sentence starts
+    fired: np.ndarray | None = None  # mask of the membranes at the threshold; of one LIF layer
 
 
 class Suggestion(NamedTuple):
@@ -90,15 +91,17 @@ class GradReport(NamedTuple):
     notes: tuple = ()
     suggestions: tuple = ()  # Suggestion, the likeliest first
     evidence: Evidence | None = None
+    faults: tuple = ()  # what no array's row can say: each is a FAIL
 
     @property
     def passed(self):
-        """Whether every array passed; a VOID one has not."""
-        return all(row.status == PASS for row in self.rows)
+        """Whether there are arrays, and every one passed; a VOID one has not."""
+        return bool(self.rows) and not self.faults and all(row.status == PASS for row in self.rows)
 
     def count(self, status):
-        """How many rows have this status."""
-        return sum(row.status == status for row in self.rows)
+        """How many rows (and, of FAIL, faults) have this status."""
+        faults = len(self.faults) if status == FAIL else 0
+        return sum(row.status == status for row in self.rows) + faults
 
     @property
     def worst(self):
@@ -125,10 +128,13 @@ class GradReport(NamedTuple):
         for cells in table:
             line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
             lines.append("  " + line.rstrip())
+        lines += [f"  {FAIL}: {fault}" for fault in self.faults]
         lines += [f"  note: {note}" for note in self.notes]
         for number, suggestion in enumerate(self.suggestions, 1):
             lines.append(f"  {number}. {suggestion.name}: {suggestion.sentence}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self):
         head, *body = self.cells()
@@ -143,6 +149,7 @@ class GradReport(NamedTuple):
                 out.append(f"<td{style}>{html.escape(cell)}</td>")
             out.append("</tr>")
         out.append("</tbody></table>")
+        out += [f"<p>{FAIL}: {html.escape(fault)}</p>" for fault in self.faults]
         out += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         if self.suggestions:
             items = (

@@ -12,7 +12,7 @@ differences. The conventions of alpha are SpikingJelly's.
 | sigmoid      | α ς(αu) (1 - ς(αu))              | α/4     | all u      | `Sigmoid`            |
 | fast_sigmoid | (α/2) / (1 + α|u|)²              | α/2     | all u      | `SoftSign`           |
 | triangle     | α max(1 - α|u|, 0)               | α       | |u| < 1/α  | `PiecewiseQuadratic` |
-| rectangle    | α if |u| < 1/(2α) else 0         | α       | |u| < 1/2α | -                    |
+| rectangle    | α if |u| < 1/(2α) else 0         | α       | |u| < 1/2α | `Rect`               |
 
 ς is the logistic function. All functions are elementwise and keep the dtype of u.
 """
