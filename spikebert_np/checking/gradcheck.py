@@ -13,6 +13,8 @@ unperturbed spikes (`frozen=`, see `layers/lif.py`) while differencing.
 
 These checks prove that the chain rule is coded right. They do not make a surrogate gradient the
 gradient of the spiking network: in general it is the gradient of no loss at all.
+
+A long file: half of it is what a student's pass may do wrong beside its numbers.
 """
 
 import inspect
