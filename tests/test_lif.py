@@ -180,3 +180,21 @@ def test_every_surrogate_of_the_numba_twin(rng, surrogate, dtype):
 def test_a_neuron_refuses(wrong, message):
     with pytest.raises(ValueError, match=message):
         replace(LIFNeuron(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tau": np.inf}, "tau = inf: with decay_input no input"),
+        ({"tau": np.nan}, "tau = nan"),
+        ({"v_th": np.inf}, "v_th = inf must lie above"),
+        ({"v_th": np.nan}, "v_th = nan must lie above"),
+        ({"v_reset": -np.inf}, "v_reset = -inf, both finite"),
+        ({"alpha": np.inf}, "alpha = inf: it must be positive and finite"),
+        ({"alpha": np.nan}, "alpha = nan"),
+    ],
+)
+def test_a_neuron_refuses_what_is_not_finite(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        LIFNeuron(**wrong)
+    assert LIFNeuron(tau=np.inf, decay_input=False).tau == np.inf  # integrate and fire

@@ -302,24 +302,6 @@ def test_a_sentence_longer_than_max_tokens_is_refused(rng):
         spikebert_forward(ids, offsets, random_params(DEFAULT), DEFAULT, backend="numpy")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"tau": np.inf}, "tau = inf: with decay_input no input"),
-        ({"tau": np.nan}, "tau = nan"),
-        ({"v_th": np.inf}, "v_th = inf must lie above"),
-        ({"v_th": np.nan}, "v_th = nan must lie above"),
-        ({"v_reset": -np.inf}, "v_reset = -inf, both finite"),
-        ({"alpha": np.inf}, "alpha = inf: it must be positive and finite"),
-        ({"alpha": np.nan}, "alpha = nan"),
-    ],
-)
-def test_a_neuron_refuses_what_is_not_finite(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        LIFNeuron(**wrong)
-    assert LIFNeuron(tau=np.inf, decay_input=False).tau == np.inf  # integrate and fire
-
-
 @pytest.mark.parametrize("config", [DEFAULT, ORIGINAL, replace(DEFAULT, attention=False)])
 @pytest.mark.parametrize("teacher_width", [0, 5])
 def test_shapes_are_those_that_are_drawn(rng, config, teacher_width):
