@@ -13,7 +13,7 @@ MODEL = {
     "width": 96, "mlp_width": 192, "blocks": 2, "heads": 4, "position_std": 1.0, "dropout": 0.0
 }  # fmt: skip
 BOTH = {"learning_rate": 3e-3, "batch_tokens": 384}
-STAGE1 = {**BOTH, "epochs": 8, "w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0}
+STAGE1 = {**BOTH, "epochs": 16, "w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0}
 STAGE2 = {**BOTH, "epochs": 12, "w_ce": 0.3, "w_kl": 1.0, "w_feat": 0.0}
 DIRECT = {"w_ce": 1.0, "w_kl": 0.0, "w_emb": 0.0, "embedding": "random"}
 ROWS = {
