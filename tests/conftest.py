@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikebert_np.checking.gradcheck import nodes
+from spikebert_np.checking.passes import nodes
 from spikebert_np.layers.lif import LIFCache
 
 

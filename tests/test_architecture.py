@@ -39,9 +39,10 @@ ORDER = {
     "data": "download formats readers split sentences tokenizer corpus batches sst2 "
     "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
-    "checking": "mistakes report patterns differences gradcheck draw case layer_cases block_cases "
-    "bert_cases model_cases planting reference lif_hypotheses layer_hypotheses block_hypotheses "
-    "diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants exercises",
+    "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
+    "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
+    "block_hypotheses diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants "
+    "exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

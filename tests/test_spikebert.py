@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikebert_np.blocks.spiking_linear import spiking_linear_forward
-from spikebert_np.checking.gradcheck import directional_derivative, nodes, relative_error
+from spikebert_np.checking.gradcheck import directional_derivative, relative_error
+from spikebert_np.checking.passes import nodes
 from spikebert_np.layers.embedding import RowGradient
 from spikebert_np.layers.lif import LIFCache, LIFNeuron
 from spikebert_np.models.spikebert import (

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .draw import Draw
-from .gradcheck import DETACHED, check_gradients, fires_enough, flatten
+from .gradcheck import DETACHED, check_gradients, fires_enough
+from .passes import flatten, rebuilt
 from .report import FAIL, PASS, GradReport, Row, compare
 
 BACKENDS = ("numpy", "numba")
@@ -203,14 +204,12 @@ def check_float32(run, *, backend="numpy"):
 
 def _as_float32(value):
     """Nested tuples, lists and dicts with their float64 arrays, and no others, made float32."""
-    if isinstance(value, np.ndarray | np.float64):
-        return value.astype(np.float32) if value.dtype == np.float64 else value
-    if isinstance(value, dict):
-        return {key: _as_float32(entry) for key, entry in value.items()}
-    if isinstance(value, tuple | list):
-        entries = [_as_float32(entry) for entry in value]
-        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
-    return value
+
+    def narrow(leaf):
+        double = isinstance(leaf, np.ndarray | np.float64) and leaf.dtype == np.float64
+        return leaf.astype(np.float32) if double else leaf
+
+    return rebuilt(value, narrow)
 
 
 def _constants(problem):

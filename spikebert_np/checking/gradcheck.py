@@ -14,15 +14,13 @@ unperturbed spikes (`frozen=`, see `layers/lif.py`) while differencing.
 These checks prove that the chain rule is coded right. They do not make a surrogate gradient the
 gradient of the spiking network: in general it is the gradient of no loss at all.
 
-A long file: half of it is what a student's pass may do wrong beside its numbers.
+A long file: `check_gradients` and the reasons for which a row is neither right nor wrong.
 """
 
-import inspect
 from dataclasses import replace
 
 import numpy as np
 
-from ..layers.embedding import RowGradient
 from ..layers.lif import LIFCache, LIFNeuron
 from .differences import (
     differences,
@@ -31,6 +29,19 @@ from .differences import (
     numerical_vjp,
     resolve_kinks,
     step_size,
+)
+from .passes import (
+    argument_names,
+    as_float64,
+    as_many,
+    copied,
+    flatten,
+    nodes,
+    not_linear,
+    output_and_cache,
+    rebuilt,
+    with_array,
+    written,
 )
 from .patterns import suggest_by_pattern
 from .report import FAIL, PASS, VOID, Evidence, GradReport, compare, relative_error
@@ -44,18 +55,6 @@ DETACHED = (
     "network. _, trace = lif_forward(x, neuron=neuron); f = lambda x: lif_forward(x, "
     "neuron=neuron, frozen=trace). Or check detach_reset=False"
 )
-
-
-def nodes(cache, kind):
-    """Every instance of `kind` in nested tuples, lists and dicts."""
-    if isinstance(cache, kind):
-        yield cache
-    elif isinstance(cache, dict):
-        for value in cache.values():
-            yield from nodes(value, kind)
-    elif isinstance(cache, tuple | list):
-        for value in cache:
-            yield from nodes(value, kind)
 
 
 def firing_rates(cache):
@@ -96,15 +95,15 @@ def check_gradients(
     Returns a GradReport; its suggestions go by the pattern of the error alone (see `diagnosis.py`
     for more).
     """
-    names = tuple(names or _argument_names(f, len(args)))
+    names = tuple(names or argument_names(f, len(args)))
     if len(names) != len(args):
         raise ValueError(f"{len(names)} names ({', '.join(names)}) for {len(args)} arguments")
-    args = tuple(_float64(value, name) for name, value in zip(names, args, strict=True))
+    args = tuple(as_float64(value, name) for name, value in zip(names, args, strict=True))
     arrays = flatten(names, args)
     # Copies: passes that write to their arguments must not change what they are compared with.
-    given = _copied(args)
-    y, cache = _output_and_cache(f(*given))
-    faults = _written("f", args, given, names)
+    given = copied(args)
+    y, cache = output_and_cache(f(*given))
+    faults = written("f", args, given, names)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(np.shape(y))
     notes = _notes(cache)
@@ -115,7 +114,7 @@ def check_gradients(
     fired = lifs[0].h >= lifs[0].neuron.v_th if len(lifs) == 1 else None
 
     def gradients(dy, cache):
-        grads = flatten(names, _as_many(names, f_backward(dy, cache)), args)
+        grads = flatten(names, as_many(names, f_backward(dy, cache)), args)
         if strange := [name for name in grads if name not in arrays]:
             raise ValueError(
                 f"f_backward returned a gradient of {strange[0]}, which is no array of f's: "
@@ -127,15 +126,15 @@ def check_gradients(
                 raise TypeError(f"f_backward returned {dx.dtype} for {name}, not numbers")
         return copies
 
-    upstream, read = dy.copy(), _copied(cache)
-    before = _copied(given)
+    upstream, read = dy.copy(), copied(cache)
+    before = copied(given)
     ours = gradients(upstream, cache)
-    faults += _written(
+    faults += written(
         "f_backward", (*before, dy, read), (*given, upstream, cache), (*names, "dy", "its cache")
     )
     if not faults:
-        faults += _not_linear(ours, lambda: gradients(-10 * dy, cache))
-    if not np.array_equal(y, _output_and_cache(f(*_copied(args)))[0], equal_nan=True):
+        faults += not_linear(ours, lambda: gradients(-10 * dy, cache))
+    if not np.array_equal(y, output_and_cache(f(*copied(args)))[0], equal_nan=True):
         notes += ("f gives another output when called again: bind a seeded generator",)
     sizes = [np.abs(dx).max(initial=0) for dx in ours.values() if dx is not None]
     expected = {}
@@ -144,7 +143,7 @@ def check_gradients(
         """The Row of one gradient; its differences are taken once."""
 
         def moved(new):
-            return f(*_copied(_with(args, names, name, new)))[0]
+            return f(*copied(with_array(args, names, name, new)))[0]
 
         if directional:
             row, expected[name] = _check_along(name, moved, arrays[name], dy, gradient, bound, rng)
@@ -268,150 +267,15 @@ def _notes(cache):
     return tuple(notes)
 
 
-def _output_and_cache(result):
-    """What f returned, its output copied; TypeError where it is no pair of an array and a cache."""
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise TypeError(f"f must return y, cache; it returned {_spoken(result)}")
-    y, cache = result
-    if y is None or isinstance(y, tuple | list | dict):
-        raise TypeError(f"f must return one array y, and its cache; y is {_spoken(y)}")
-    return np.array(y), cache
-
-
-def _spoken(value):
-    if isinstance(value, tuple | list) and type(value) in (tuple, list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return "None" if value is None else f"{type(value).__name__} alone"
-
-
-def _as_many(names, grads):
-    """The gradients as a tuple, one for each name."""
-    if grads is None:
-        raise TypeError("f_backward returned None: does it end in `return`?")
-    many = isinstance(grads, tuple | list) and not isinstance(grads, RowGradient)
-    grads = tuple(grads) if many else (grads,)
-    if len(grads) != len(names):
-        raise ValueError(
-            f"f_backward returned {len(grads)} gradients; {len(names)} are due: {', '.join(names)}"
-        )
-    return grads
-
-
-def _rebuilt(value, change):
-    """Nested tuples, lists and dicts with each leaf changed; LIFCaches are leaves with leaves."""
-    if isinstance(value, dict):
-        return {key: _rebuilt(entry, change) for key, entry in value.items()}
-    if isinstance(value, tuple | list):
-        entries = [_rebuilt(entry, change) for entry in value]
-        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
-    return change(value)
-
-
-def _copied(value):
-    return _rebuilt(value, lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf)
-
-
 def _attached(cache):
     """The cache of neurons whose reset is not detached."""
 
     def attach(leaf):
         return replace(leaf, detach_reset=False) if isinstance(leaf, LIFNeuron) else leaf
 
-    return _rebuilt(cache, attach)
+    return rebuilt(cache, attach)
 
 
 def _smooth_and_detached(cache):
     neurons = [lif.neuron for lif in nodes(cache, LIFCache)]
     return any(n.detach_reset and not n.spiking and n.reset != "none" for n in neurons)
-
-
-def _written(writer, before, after, names):
-    """A fault where a pass wrote to what it was given."""
-
-    def same(old, new):
-        old, new = list(nodes(old, np.ndarray)), list(nodes(new, np.ndarray))
-        return len(old) == len(new) and all(
-            np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-            for a, b in zip(old, new, strict=True)
-        )
-
-    triples = zip(names, before, after, strict=True)
-    changed = [name for name, old, new in triples if not same(old, new)]
-    if not changed:
-        return ()
-    return (f"{writer} wrote to {', '.join(changed)}: no pass may write to its arguments",)
-
-
-def _not_linear(ours, again):
-    """A fault where f_backward, called again with -10 dy, does not give -10 times its gradient."""
-    try:
-        second = again()
-    except Exception as error:  # whatever a used-up cache raises
-        return (f"f_backward cannot be called twice on one cache: {error!r}",)
-    wrong = [
-        name
-        for name, dx in ours.items()
-        if dx is not None and dx.dtype.kind in "fc" and np.isfinite(dx).all()
-        and not _is_multiple(dx, second[name])
-    ]  # fmt: skip
-    if not wrong:
-        return ()
-    return (
-        f"f_backward gives for -10 dy, on the same cache, not -10 times its gradient of "
-        f"{', '.join(wrong)}: a gradient is linear in dy, and the same at each call",
-    )
-
-
-def _is_multiple(dx, second):
-    if second is None or second.shape != dx.shape:
-        return False
-    # To the rounding of the dtype; a gradient that cancels to zero has none of its own size.
-    scale = 10 * np.abs(dx).max(initial=0)
-    return np.abs(second + 10 * dx).max(initial=0) <= 1e4 * np.finfo(dx.dtype).eps * scale + 1e-9
-
-
-def _argument_names(f, count):
-    try:
-        names = list(inspect.signature(f).parameters)
-    except (TypeError, ValueError):
-        names = []
-    return names[:count] if len(names) >= count else [f"argument {i}" for i in range(count)]
-
-
-def _float64(value, name):
-    if isinstance(value, dict):
-        return {key: _float64(entry, key) for key, entry in value.items()}
-    if np.asarray(value).dtype.kind in "biu":
-        raise TypeError(
-            f"{name} holds integers, which have no gradient: bind ids with a lambda, or give floats"
-        )
-    return np.array(value, dtype=np.float64)
-
-
-def flatten(names, values, like=None):
-    """{name: array} of a tuple of arrays and of dicts of arrays; a dict's keys stand by themselves.
-
-    like: the arguments that `values` are gradients of; a RowGradient is made dense by its shape.
-    """
-    values = values if type(values) is tuple else (values,)
-    flat = {}
-    for i, (name, value) in enumerate(zip(names, values, strict=True)):
-        entries = value if isinstance(value, dict) else {name: value}
-        for key, entry in entries.items():
-            if isinstance(entry, RowGradient):
-                target = like[i][key] if isinstance(like[i], dict) else like[i]
-                entry = entry.dense(len(target))
-            if key in flat:
-                raise ValueError(f"two arrays are called {key}: give each a name of its own")
-            flat[key] = entry
-    return flat
-
-
-def _with(args, names, name, new):
-    """args with the array called `name` replaced."""
-    return [
-        value | {name: new} if isinstance(value, dict) and name in value
-        else new if own == name and not isinstance(value, dict)
-        else value
-        for own, value in zip(names, args, strict=True)
-    ]  # fmt: skip

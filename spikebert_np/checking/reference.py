@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..layers.lif import LIFCache
-from .gradcheck import flatten
+from .passes import flatten
 from .planting import edited
 
 
