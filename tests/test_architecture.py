@@ -36,8 +36,8 @@ ORDER = {
     "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher train use demo gradcheck",
-    "data": "download formats readers split sentences tokenizer corpus batches sst2 "
-    "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_shards "
+    "data": "download formats readers split sentences tokenizer hidden_rows corpus batches sst2 "
+    "masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "

@@ -6,6 +6,7 @@ import pytest
 from spikebert_np.checking.gradcheck import directional_derivative, relative_error
 from spikebert_np.data.batches import Batch
 from spikebert_np.layers.lif import LIFNeuron
+from spikebert_np.layers.losses import cross_entropy_backward, cross_entropy_forward
 from spikebert_np.models.spikebert import SpikeBertConfig, SpikeBertOutput, init_spikebert
 from spikebert_np.training.distill import (
     LossWeights,
@@ -84,3 +85,13 @@ def test_zeroing_a_weight_changes_the_gradient(rng, name):
     ):
         same = b is not None and np.array_equal(a, b)
         assert same == (i != moved)
+
+
+def test_a_sentence_without_a_label_adds_nothing_to_the_cross_entropy(rng):
+    logits = rng.standard_normal((3, 4))
+    loss, cache = cross_entropy_forward(logits, np.array([2, -1, 0]))
+    alone, alone_cache = cross_entropy_forward(logits[[0, 2]], np.array([2, 0]))
+    assert loss == pytest.approx(alone * 2 / 3)
+    dlogits = cross_entropy_backward(1.0, cache)
+    assert not dlogits[1].any()
+    np.testing.assert_allclose(dlogits[[0, 2]], cross_entropy_backward(2 / 3, alone_cache))

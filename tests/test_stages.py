@@ -18,10 +18,12 @@ from spikebert_np.training.checkpoint import load_run, write_config
 from spikebert_np.training.inference import accuracy, predict_logits
 from spikebert_np.training.loop import TrainingSettings
 from spikebert_np.training.stages import (
+    has_hidden,
     new_student,
     run_stage,
     split_corpus,
     stage1_corpus,
+    stage_corpora,
     student_config,
     teacher_word_rows,
 )
@@ -394,3 +396,31 @@ def test_the_reported_means_are_those_of_all_sentences(cache):
     weights = (0.1, 1.0, 0.1, 0.1)
     parts = [records[0][name] for name in ("ce", "kl", "feat", "emb")]
     assert records[0]["loss"] == pytest.approx(np.dot(weights, parts), rel=1e-4)
+
+
+def test_stage_2_learns_from_further_caches_too(cache, tmp_path):
+    other = make_cache(tmp_path / "other", train=15, seed=8, labelled=False)
+    corpus, dev = stage_corpora(cache, "finetune", [other])
+    first, second = split_corpus(cache, "train"), split_corpus(other, "train")
+    assert len(corpus.offsets) - 1 == 40 + 15
+    assert (corpus.labels[40:] == -1).all()
+    assert np.array_equal(corpus.labels[:40], first.labels)
+    for number, (part, sentence) in {0: (first, 0), 39: (first, 39), 54: (second, 14)}.items():
+        rows = np.arange(corpus.offsets[number], corpus.offsets[number + 1])
+        start, stop = part.offsets[sentence : sentence + 2]
+        assert np.array_equal(corpus.ids[rows], part.ids[start:stop])
+        assert np.array_equal(corpus.logits[number], part.logits[sentence])
+        for block, states in corpus.hidden.items():
+            assert np.array_equal(states[rows], part.hidden[block][np.arange(start, stop)])
+    assert np.array_equal(dev.ids, split_corpus(cache, "dev").ids)
+
+
+def test_further_caches_must_be_by_the_same_teacher(cache, tmp_path):
+    other = make_cache(tmp_path / "other", teacher=8)
+    with pytest.raises(InputError, match="its teacher is not that of"):
+        stage_corpora(cache, "finetune", [other])
+
+
+def test_hidden_states_of_a_part_of_a_further_cache_are_left_out(cache, tmp_path):
+    other = make_cache(tmp_path / "other", hidden_sentences=5)
+    assert not has_hidden(stage_corpora(cache, "finetune", [other])[0])

@@ -232,3 +232,24 @@ def test_a_reader_that_leaves_does_not_end_the_training(folder):
     done.stdout.close()
     assert done.wait() == 0
     assert load_run(out)
+
+
+def test_more_caches_are_trained_on_and_kept_in_the_config(folder, tmp_path, capsys):
+    make_cache(tmp_path, train=7, seed=9, labelled=False)
+    out = tmp_path / "run"
+    args = ["finetune", "--cache", str(folder / "cache"), "--more", str(tmp_path / "cache")]
+    assert main([*args, "--out", str(out), *SMALL]) == 0
+    data = tomllib.loads((out / "config.toml").read_text("utf-8"))["data"]
+    assert data["more"] == [str(tmp_path / "cache")]
+    again = ["finetune", "--config", str(out / "config.toml"), "--quiet"]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
+    first, second = (load_run(folder).params for folder in (out, tmp_path / "again"))
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_stage_1_reads_one_cache(folder, tmp_path, capsys):
+    config = tmp_path / "mine.toml"
+    config.write_text('[data]\nmore = ["other"]\n')
+    args = ["pretrain", "--cache", str(folder / "cache"), "--config", str(config), "--quiet"]
+    assert main([*args, "--out", str(tmp_path / "run")]) == 2
+    assert "stage 1 reads one cache" in capsys.readouterr().err

@@ -34,9 +34,11 @@ def texts(rng, count):
     return sentences, np.array([int("good" in s.split()) for s in sentences])
 
 
-def make_cache(folder, *, train=40, dev=12, layers=(1, 2), hidden_sentences=None):
+def make_cache(
+    folder, *, train=40, dev=12, layers=(1, 2), hidden_sentences=None, seed=7, labelled=True, teacher=7
+):
     """Write a cache of a made-up teacher into folder / "cache" and load it."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder / "tokenizer.json")
     tokenizer = load_tokenizer(folder / "tokenizer.json")
@@ -52,9 +54,10 @@ def make_cache(folder, *, train=40, dev=12, layers=(1, 2), hidden_sentences=None
         ids=encoded.ids,
         offsets=encoded.offsets,
         splits={"train": (0, train), "dev": (train, train + dev)},
-        labels=labels,
+        labels=labels if labelled else None,
         tokenizer=(folder / "tokenizer.json").read_text("utf-8"),
-        word_embeddings=0.05 * rng.standard_normal((len(SPECIAL + WORDS), TEACHER_WIDTH)),
+        word_embeddings=0.05
+        * np.random.default_rng(teacher).standard_normal((len(SPECIAL + WORDS), TEACHER_WIDTH)),
         layers=list(layers),
         read_shard=lambda first, last: (
             {

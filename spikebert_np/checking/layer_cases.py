@@ -152,7 +152,9 @@ def mean_over_time(draw):
 @case(losses.cross_entropy_forward, losses.cross_entropy_backward)
 def cross_entropy(draw):
     B, C = draw.size(4, 6), 3
-    return Problem({"logits": draw.normal(B, C)}, {"labels": draw.rng.integers(0, C, B)})
+    labels = draw.rng.integers(0, C, B)
+    labels[draw.rng.integers(B)] = -1  # has none
+    return Problem({"logits": draw.normal(B, C)}, {"labels": labels})
 
 
 @case(losses.kl_divergence_forward, losses.kl_divergence_backward)

@@ -269,11 +269,19 @@ LAYER_HYPOTHESES = {
     ],
     cross_entropy_backward: [
         ("one-hot not subtracted", lambda d, c: d * c.probabilities / len(c.labels)),
+        ("one-hot not subtracted",
+         lambda d, c: d * c.probabilities * (c.labels >= 0)[:, None] / len(c.labels)),
+        ("a missing label read as the last class",
+         lambda d, c: d * (c.probabilities - np.eye(c.probabilities.shape[1])[c.labels])
+         / len(c.labels)),
+        ("divided by the labelled sentences only",
+         scaled(cross_entropy_backward, lambda c: len(c.labels) / (c.labels >= 0).sum())),
         ("not divided by the batch",
          scaled(cross_entropy_backward, lambda c: len(c.labels))),
         ("sign flipped", scaled(cross_entropy_backward, lambda c: -1)),
         ("one-hot's sign",
-         lambda d, c: 2 * d * c.probabilities / len(c.labels) - cross_entropy_backward(d, c)),
+         lambda d, c: 2 * d * c.probabilities * (c.labels >= 0)[:, None] / len(c.labels)
+         - cross_entropy_backward(d, c)),
         ("divided by the classes",
          scaled(cross_entropy_backward, lambda c: len(c.labels) / c.probabilities.size)),
         ("softmax as a sigmoid",

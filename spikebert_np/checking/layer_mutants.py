@@ -7,7 +7,7 @@ list: each function is read by itself.
 import numpy as np
 
 from ..layers.embedding import RowGradient
-from ..layers.losses import kl_divergence_backward, log_softmax
+from ..layers.losses import cross_entropy_backward, kl_divergence_backward, log_softmax
 from .mutant import wrong_backward
 
 # --- linear: y = x W + b ------------------------------------------------------------------------
@@ -210,8 +210,13 @@ def cross_entropy_of_probabilities(dloss, cache):
 
 @wrong_backward("cross_entropy", "not divided by the batch")
 def cross_entropy_as_a_sum(dloss, cache):
+    return cross_entropy_backward(dloss * len(cache.labels), cache)
+
+
+@wrong_backward("cross_entropy", "a missing label read as the last class")
+def cross_entropy_of_the_last_class(dloss, cache):
     probabilities, labels = cache
-    return dloss * (probabilities - np.eye(probabilities.shape[1])[labels])
+    return dloss * (probabilities - np.eye(probabilities.shape[1])[labels]) / len(labels)
 
 
 @wrong_backward("kl_divergence", "temperature squared missing")

@@ -106,6 +106,13 @@ def register(commands):
     )
     add_flags(finetune, SpikingTextCNNConfig, "model, of textcnn and spiking_textcnn", CNN_HELP)
     finetune.add_argument(
+        "--more",
+        metavar="DIR",
+        nargs="+",
+        help="further caches by the same teacher, whose train splits are trained on as well: "
+        "phrases, or sentences without labels, which learn from the teacher's logits alone",
+    )
+    finetune.add_argument(
         "--init",
         metavar="RUN",
         type=Path,
@@ -139,7 +146,7 @@ def _register(commands, stage, summary, description, examples):
     add_flags(parser, SpikeBertConfig, "model", MODEL_HELP)
     add_flags(parser, LIFNeuron, "neuron", NEURON_HELP)
     add_flags(parser, TrainingSettings, "training", TRAINING_HELP, default_settings(stage))
-    parser.set_defaults(run=run_training, stage=stage, init=None)
+    parser.set_defaults(run=run_training, stage=stage, init=None, more=None)
     parser.set_defaults(**dict.fromkeys(MODEL_NAMES))
     return parser
 
@@ -157,16 +164,17 @@ def _train(args):
     for name in tables:
         if name not in ("model", "neuron", "training", "data"):
             raise InputError(f"{where}: unknown table [{name}]; known are model, neuron, training")
-    cache_name, init = _sources(args, tables.get("data", {}))
-    cache = open_cache(cache_name)
+    cache_name, more_names, init = _sources(args, tables.get("data", {}))
+    cache, *more = map(open_cache, (cache_name, *more_names))
     if init:
         config, params = _from_run(args, tables, init, cache, where)
     else:
         config, params = _new_config(args, tables, cache, where), None
-    settings = _settings(args, tables.get("training", {}), cache, kind_of(config), where)
+    settings = _settings(args, tables.get("training", {}), cache, more, kind_of(config), where)
     if params is None:
         params = new_student(cache, config, settings)
-    data = {"stage": args.stage, "cache": str(cache_name), "init": str(init or "")}
+    data = {"stage": args.stage, "cache": str(cache_name), "more": [*map(str, more_names)]}
+    data["init"] = str(init or "")
     data["embedding_scale"] = teacher_word_rows(cache)[1]
     if args.stage == "pretrain":
         print(_lessons(cache, config))
@@ -182,6 +190,7 @@ def _train(args):
         params,
         config,
         settings,
+        more=more,
         tables={"training": asdict(settings), "data": data},
         on_epoch=_print_epoch,
         quiet=args.quiet,
@@ -195,10 +204,18 @@ def _train(args):
 
 
 def _sources(args, data):
-    """The cache's name and the run to start from, or None: flags override the table [data]."""
+    """The cache's name, those of further ones, and the run to start from, or None.
+
+    Flags override the table [data].
+    """
     for name in ("stage", "cache", "init"):
         if not isinstance(data.get(name, ""), str):
             raise InputError(f"{args.config} [data]: {name} = {data[name]!r} should be a string")
+    more = args.more or data.get("more", [])
+    if not isinstance(more, list) or not all(isinstance(name, str) for name in more):
+        raise InputError(f"{args.config} [data]: more = {more!r} should be a list of strings")
+    if more and args.stage == "pretrain":
+        raise InputError(f"{args.config} [data]: stage 1 reads one cache; leave more out")
     if data.get("stage", args.stage) != args.stage:
         raise InputError(
             f"{args.config}: is the config of a {data['stage']} run, whose settings are not for "
@@ -207,13 +224,13 @@ def _sources(args, data):
     init = args.init or data.get("init")
     if init and args.stage == "pretrain":
         raise InputError(f"{args.config} [data]: stage 1 starts anew; leave init = {init!r} out")
-    return args.cache or data.get("cache") or TOY, init
+    return args.cache or data.get("cache") or TOY, more, init
 
 
-def _settings(args, table, cache, kind, where):
+def _settings(args, table, cache, more, kind, where):
     """TrainingSettings; a w_feat that nobody set is 0 where the cache lacks hidden states."""
     values = chosen(args, TRAINING_HELP, table, default_settings(args.stage, kind.name))
-    if "w_feat" not in values and not has_hidden(stage_corpora(cache, args.stage)[0]):
+    if "w_feat" not in values and not has_hidden(stage_corpora(cache, args.stage, more)[0]):
         print(
             "w_feat is 0: the cache has hidden states for only part of the sentences "
             "(`spikebert pretrain` learns from those)"

@@ -16,24 +16,29 @@ def log_softmax(logits):
 
 class CrossEntropyCache(NamedTuple):
     probabilities: np.ndarray  # (B, C)
-    labels: np.ndarray  # (B,)
+    labels: np.ndarray  # (B,), -1 where there is none
 
 
 def cross_entropy_forward(logits, labels):
-    """L = -mean over b of log softmax(logits[b])[labels[b]].
+    """L = -1/B sum over labelled b of log softmax(logits[b])[labels[b]].
 
-    logits: (B, C), labels: (B,) integers in [0, C). Returns the scalar L and the cache.
+    logits: (B, C), labels: (B,) integers in [0, C), or -1 where a sentence has none: it adds nothing
+    to the sum but counts in B, so that each label weighs the same in every batch.
+    Returns the scalar L and the cache.
     """
     log_p = log_softmax(logits)  # (B, C)
-    loss = -log_p[np.arange(len(labels)), labels].mean()
+    labelled = np.flatnonzero(labels >= 0)
+    loss = -log_p[labelled, labels[labelled]].sum() / len(labels)
     return loss, CrossEntropyCache(np.exp(log_p), labels)
 
 
 def cross_entropy_backward(dloss, cache):
-    """dlogits = dloss (softmax(logits) - onehot(labels)) / B, (B, C)."""
+    """dlogits = dloss (softmax(logits) - onehot(labels)) / B, (B, C); 0 where there is no label."""
     probabilities, labels = cache
-    dlogits = probabilities.copy()  # (B, C)
-    dlogits[np.arange(len(labels)), labels] -= 1
+    labelled = np.flatnonzero(labels >= 0)
+    dlogits = np.zeros_like(probabilities)  # (B, C)
+    dlogits[labelled] = probabilities[labelled]
+    dlogits[labelled, labels[labelled]] -= 1
     return dlogits * (dloss / len(labels))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.corpus import Corpus, slice_corpus
+from ..data.corpus import Corpus, join_corpora, slice_corpus
 from ..errors import InputError
 from ..models.kinds import KINDS, kind_of
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
@@ -127,11 +127,28 @@ def _check_embedding_width(cache, config):
         )
 
 
-def stage_corpora(cache, stage):
-    """The Corpus that a stage ("pretrain" or "finetune") trains on, and its dev Corpus or None."""
+def stage_corpora(cache, stage, more=()):
+    """The Corpus that a stage ("pretrain" or "finetune") trains on, and its dev Corpus or None.
+
+    more: caches whose train splits stage 2 learns from as well; those sentences may have no labels.
+    Raises InputError where a cache lacks a split, or is not by the teacher and the tokenizer of the
+    first.
+    """
     if stage == "pretrain":
         return stage1_corpus(cache), None
-    return split_corpus(cache, "train"), split_corpus(cache, "dev")
+    for other in more:
+        _check_same_teacher(cache, other)
+    train = join_corpora([split_corpus(each, "train") for each in (cache, *more)])
+    return train, split_corpus(cache, "dev")
+
+
+def _check_same_teacher(cache, other):
+    same_words = cache.tokenizer.read_bytes() == other.tokenizer.read_bytes()
+    if not same_words or not np.array_equal(cache.word_embeddings, other.word_embeddings):
+        raise InputError(
+            f"{other.tokenizer.parent}: its {'teacher' if same_words else 'tokenizer'} is not that "
+            f"of {cache.tokenizer.parent}; make both caches with one --teacher"
+        )
 
 
 def has_hidden(corpus):
@@ -229,15 +246,18 @@ def _new_run_folder(out):
         raise
 
 
-def run_stage(out, stage, cache, params, config, settings, *, tables, on_epoch=None, quiet=False):
+def run_stage(
+    out, stage, cache, params, config, settings, *, more=(), tables, on_epoch=None, quiet=False
+):
     """Train one stage and write its run folder, whole or not at all.
 
-    stage: "pretrain" or "finetune". params: the start, changed in place. tables: what more stands
+    stage: "pretrain" or "finetune". more: as in `stage_corpora`. params: the start, changed in
+    place. tables: what more stands
     in config.toml. on_epoch: called with each epoch's record. Returns the parameters kept and the
     records. Raises InputError where the stage does not fit the cache, or `out` cannot be written.
     """
     out = Path(out)
-    corpus, dev = stage_corpora(cache, stage)
+    corpus, dev = stage_corpora(cache, stage, more)
     check_fit(cache, stage, corpus, dev, config, settings)
     word_rows = teacher_word_rows(cache)[0] if settings.w_emb else None
     records = []
