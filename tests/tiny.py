@@ -35,7 +35,15 @@ def texts(rng, count):
 
 
 def make_cache(
-    folder, *, train=40, dev=12, layers=(1, 2), hidden_sentences=None, seed=7, labelled=True, teacher=7
+    folder,
+    *,
+    train=40,
+    dev=12,
+    layers=(1, 2),
+    hidden_sentences=None,
+    seed=7,
+    labelled=True,
+    teacher=7,
 ):
     """Write a cache of a made-up teacher into folder / "cache" and load it."""
     rng = np.random.default_rng(seed)
