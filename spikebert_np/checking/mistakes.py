@@ -146,6 +146,10 @@ MISTAKES = {
     "not divided by T": "a mean over time gives each step 1 / T of the gradient",
     # losses
     "one-hot not subtracted": "cross-entropy's gradient is softmax minus the one-hot label",
+    "a missing label read as the last class": "in NumPy, label -1 picks the last class: a sentence "
+    "without a label has no gradient",
+    "divided by the labelled sentences only": "the sum is over the labelled sentences, but it is "
+    "divided by all of the batch",
     "one-hot's sign": "softmax minus the one-hot label, not plus",
     "sign for the difference": "the derivative of a square is twice the difference, not its sign",
     "not divided by the batch": "the loss is a mean over the batch: so is its gradient",

@@ -23,7 +23,8 @@ def cross_entropy_forward(logits, labels):
     """L = -1/B sum over labelled b of log softmax(logits[b])[labels[b]].
 
     logits: (B, C), labels: (B,) integers in [0, C), or -1 where a sentence has none: it adds
-    nothing to the sum but counts in B, so that each label weighs the same in every batch. Returns the scalar L and the cache.
+    nothing to the sum but counts in B, so that each label weighs the same in every batch.
+    Returns the scalar L and the cache.
     """
     log_p = log_softmax(logits)  # (B, C)
     labelled = np.flatnonzero(labels >= 0)
