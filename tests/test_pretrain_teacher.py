@@ -95,6 +95,14 @@ def test_the_whole_gradient_along_a_direction(rng, count):
             assert abs(along - numeric) < 1e-5 * abs(numeric)
 
 
+def test_float32_stays_float32():
+    params, config, batch = pretraining()
+    params = {key: value.astype(np.float32) for key, value in params.items()}
+    with workers(2) as run:
+        _, _, grads = masked_word_gradients(params, config, batch, run, 2, seed=[3])
+    assert {grad.dtype for grad in grads.values()} == {np.dtype(np.float32)}
+
+
 def test_two_workers_give_the_loss_and_the_gradients_of_one():
     params, config, batch = pretraining()
     config = replace(config, dropout=0, attention_dropout=0)

@@ -49,6 +49,16 @@ def test_two_workers_give_the_gradients_of_one():
                 assert relative_error(values, expected) < 1e-10, key
 
 
+def test_float32_stays_float32_through_the_workers():
+    """Twice the bytes and half the speed, and no number would look wrong."""
+    config = BertConfig(**CONFIG)
+    params = {key: value.astype(np.float32) for key, value in random_params(config).items()}
+    batch = Batch(IDS, OFFSETS, LABELS, np.arange(3))
+    with workers(2) as run:
+        _, _, grads = teacher_gradients(params, config, batch, run, 2, seed=[1])
+    assert {getattr(grad, "rows", grad).dtype for grad in grads.values()} == {np.dtype(np.float32)}
+
+
 def test_each_worker_and_each_step_draws_its_own_dropout():
     config = replace(BertConfig(**CONFIG), dropout=0.5)
     params = random_params(config)

@@ -39,7 +39,7 @@ def cross_entropy_backward(dloss, cache):
     dlogits = np.zeros_like(probabilities)  # (B, C)
     dlogits[labelled] = probabilities[labelled]
     dlogits[labelled, labels[labelled]] -= 1
-    return dlogits * (dloss / len(labels))
+    return dlogits * dlogits.dtype.type(dloss / len(labels))
 
 
 class KLDivergenceCache(NamedTuple):
@@ -65,7 +65,7 @@ def kl_divergence_forward(logits, teacher_logits, *, temperature=1.0):
 def kl_divergence_backward(dloss, cache):
     """dlogits = dloss temperature (q - p) / B: one temperature² from the loss, less the logits'."""
     student, teacher, temperature = cache
-    return (student - teacher) * (dloss * temperature / len(student))
+    return (student - teacher) * student.dtype.type(dloss * temperature / len(student))
 
 
 class MSECache(NamedTuple):
@@ -83,4 +83,5 @@ def mse_forward(features, target):
 
 def mse_backward(dloss, cache):
     """dfeatures = 2 dloss (features - target) / size."""
-    return cache.difference * (2 * dloss / cache.difference.size)
+    difference = cache.difference
+    return difference * difference.dtype.type(2 * dloss / difference.size)
