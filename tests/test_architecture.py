@@ -41,8 +41,8 @@ ORDER = {
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
-    "block_hypotheses diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants "
-    "exercises",
+    "block_hypotheses textcnn_hypotheses diagnosis cases mutant layer_mutants lif_mutants "
+    "block_mutants textcnn_mutants mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
