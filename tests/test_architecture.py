@@ -27,10 +27,10 @@ ORDER = {
     "layers": "kernel parameters initializers surrogate_numba surrogate linear layernorm lif_numba "
     "lif embedding_numba embedding dropout activations_numba activations softmax conv1d pooling "
     "losses",
-    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear ssa_numba ssa mlp "
-    "encoder_block classifier_head distillation_tap bert_embeddings self_attention feed_forward "
-    "pooler_head masked_lm_head",
-    "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
+    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear spiking_conv1d "
+    "ssa_numba ssa mlp encoder_block classifier_head distillation_tap bert_embeddings "
+    "self_attention feed_forward pooler_head masked_lm_head",
+    "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots",
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
     "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages",
@@ -41,8 +41,8 @@ ORDER = {
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
-    "block_hypotheses diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants "
-    "exercises",
+    "block_hypotheses textcnn_hypotheses diagnosis cases mutant layer_mutants lif_mutants "
+    "block_mutants textcnn_mutants mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

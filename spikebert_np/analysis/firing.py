@@ -6,15 +6,22 @@ Letters: T spike steps, N packed tokens, D width of a layer (its neurons a token
 import numpy as np
 
 from ..layers.surrogate import heaviside
+from ..models.spikebert import SpikeBertCache
+from ..models.spiking_textcnn import SpikingTextCNNCache
 
 
 def spike_layers(cache):
-    """{layer: spikes (T, N, D)} of a SpikeBertCache, in the order of the network.
+    """{layer: spikes (T, N, D)} of a model's cache, in the order of the network; {} without spikes.
 
     The names are those of the parameters that make the spikes: `encoder`, then for each block i
     `blocks.i.ssa.q`, `.k`, `.v`, `.attn`, `.out` (where it has attention), `blocks.i.mlp.up` and
-    `.down`. No array is copied.
+    `.down`; in a spiking TextCNN `convs.K` for each kernel width K. No array is copied.
     """
+    if isinstance(cache, SpikingTextCNNCache):
+        convs = {f"convs.{conv.windows.width}": conv.unit.lif.s for conv in cache.convs}
+        return {"encoder": _encoder_spikes(cache)} | convs
+    if not isinstance(cache, SpikeBertCache):
+        return {}
     layers = {"encoder": _encoder_spikes(cache)}
     for i, (ssa, mlp) in enumerate(cache.blocks):
         if ssa is not None:
@@ -34,9 +41,12 @@ def firing_rates(cache):
 
 
 def mean_firing_rate(cache):
-    """The share of all neurons of the network that fire: a wide layer weighs more than a narrow."""
+    """The share of all neurons of the network that fire: a wide layer weighs more than a narrow.
+
+    None for a model without spikes.
+    """
     layers = spike_layers(cache).values()
-    return sum(map(count_spikes, layers)) / sum(s.size for s in layers)
+    return sum(map(count_spikes, layers)) / sum(s.size for s in layers) if layers else None
 
 
 def count_spikes(s):
@@ -47,9 +57,9 @@ def count_spikes(s):
 
 
 def _encoder_spikes(cache):
-    encoding, steps = cache.input.encoding, cache.head.time.steps
+    encoding = cache.input.encoding
     if encoding.lif is not None:
         return encoding.lif.s
     # The heaviside encoder sends the same spikes at every step, and keeps only their current.
     s = heaviside(encoding.current)  # (N, D)
-    return np.broadcast_to(s, (steps, *s.shape))  # (T, N, D)
+    return np.broadcast_to(s, (cache.head.time.steps, *s.shape))  # (T, N, D)

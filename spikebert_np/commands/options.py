@@ -23,6 +23,9 @@ def add_flags(parser, cls, title, helps, defaults=None):
     for name, text in helps.items():
         default = (defaults or {}).get(name, getattr(cls, name))
         kwargs = {"metavar": types[name].__name__.upper(), "type": types[name]}
+        if types[name] is tuple:
+            kwargs = {"metavar": "INT,INT,...", "type": _integers}
+            default = ",".join(map(str, default))
         if types[name] is bool:
             kwargs = {"action": argparse.BooleanOptionalAction}
         # None tells a flag that was not given from one that repeats the default.
@@ -30,6 +33,16 @@ def add_flags(parser, cls, title, helps, defaults=None):
         group.add_argument(
             parser_flag, dest=name, default=None, help=f"{text} (default: {default})", **kwargs
         )
+
+
+def _integers(text):
+    """What argparse reads `3,4,5` with: a list, as a TOML file gives it."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: give whole numbers with commas between them"
+        ) from None
 
 
 def chosen(args, names, table, defaults=None):

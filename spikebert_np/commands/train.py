@@ -10,11 +10,20 @@ from time import perf_counter
 from ..data.shipped import TOY, open_cache
 from ..errors import InputError
 from ..layers.lif import LIFNeuron
+from ..models.kinds import KINDS, kind_of
 from ..models.spikebert import SpikeBertConfig
-from ..training.checkpoint import config_tables, dataclass_from, load_run, model_choices
+from ..models.spiking_textcnn import SpikingTextCNNConfig
+from ..training.checkpoint import (
+    config_from,
+    config_tables,
+    dataclass_from,
+    load_run,
+    model_choices,
+)
 from ..training.loop import TrainingSettings
 from ..training.stages import (
     FITTED,
+    default_settings,
     has_hidden,
     new_student,
     run_stage,
@@ -36,6 +45,11 @@ MODEL_HELP = {
     "attention": "spiking self-attention; without it words meet only in the final mean",
     "dropout": "dropout on the encoder's current and on the pooled sentence",
 }
+CNN_HELP = {
+    "kernel_widths": "tokens that a convolution reads, one number a convolution",
+    "filters": "filters of each convolution",
+}
+MODEL_NAMES = ("kind", *MODEL_HELP, *CNN_HELP)
 NEURON_HELP = {
     "tau": "membrane time constant in steps",
     "v_th": "firing threshold",
@@ -58,10 +72,6 @@ TRAINING_HELP = {
     "embedding": '"teacher": start from its word embeddings; "random"',
     "seed": "seed of the parameters, the batches and dropout",
 }
-DEFAULTS = {
-    "pretrain": {"w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0},
-    "finetune": {},
-}
 
 
 def register(commands):
@@ -81,10 +91,20 @@ def register(commands):
         "stage 2: learn the task from labels and the teacher's logits",
         "Stage 2 trains the student on a labelled corpus: cross-entropy, KL from the teacher's "
         "logits, and both losses of stage 1. The epoch of the best dev accuracy is kept. "
-        "--w-kl 0 --w-feat 0 --w-emb 0 --w-ce 1 --embedding random trains it without a teacher.",
+        "--w-kl 0 --w-feat 0 --w-emb 0 --w-ce 1 --embedding random trains it without a teacher. "
+        "The same losses, but for hidden states, train two baselines: --model.",
         "spikebert finetune --init runs/stage1 --out runs/toy\n"
-        "  spikebert finetune --cache teacher_cache/sst2 --w-feat 0 --out runs/sst2",
+        "  spikebert finetune --cache teacher_cache/sst2 --w-feat 0 --out runs/sst2\n"
+        "  spikebert finetune --model textcnn --w-ce 1 --w-kl 0 --out runs/textcnn",
     )
+    finetune.add_argument(
+        "--model",
+        dest="kind",
+        choices=list(KINDS),
+        help="what to train: the student, or a convolutional baseline without or with spikes, "
+        "whose own flags stand below (default: spikebert)",
+    )
+    add_flags(finetune, SpikingTextCNNConfig, "model, of textcnn and spiking_textcnn", CNN_HELP)
     finetune.add_argument(
         "--init",
         metavar="RUN",
@@ -118,8 +138,9 @@ def _register(commands, stage, summary, description, examples):
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_flags(parser, SpikeBertConfig, "model", MODEL_HELP)
     add_flags(parser, LIFNeuron, "neuron", NEURON_HELP)
-    add_flags(parser, TrainingSettings, "training", TRAINING_HELP, DEFAULTS[stage])
+    add_flags(parser, TrainingSettings, "training", TRAINING_HELP, default_settings(stage))
     parser.set_defaults(run=run_training, stage=stage, init=None)
+    parser.set_defaults(**dict.fromkeys(MODEL_NAMES))
     return parser
 
 
@@ -138,11 +159,12 @@ def _train(args):
             raise InputError(f"{where}: unknown table [{name}]; known are model, neuron, training")
     cache_name, init = _sources(args, tables.get("data", {}))
     cache = open_cache(cache_name)
-    settings = _settings(args, tables.get("training", {}), cache, where)
     if init:
         config, params = _from_run(args, tables, init, cache, where)
     else:
-        config = _new_config(args, tables, cache, where)
+        config, params = _new_config(args, tables, cache, where), None
+    settings = _settings(args, tables.get("training", {}), cache, kind_of(config), where)
+    if params is None:
         params = new_student(cache, config, settings)
     data = {"stage": args.stage, "cache": str(cache_name), "init": str(init or "")}
     data["embedding_scale"] = teacher_word_rows(cache)[1]
@@ -188,9 +210,9 @@ def _sources(args, data):
     return args.cache or data.get("cache") or TOY, init
 
 
-def _settings(args, table, cache, where):
+def _settings(args, table, cache, kind, where):
     """TrainingSettings; a w_feat that nobody set is 0 where the cache lacks hidden states."""
-    values = chosen(args, TRAINING_HELP, table, DEFAULTS[args.stage])
+    values = chosen(args, TRAINING_HELP, table, default_settings(args.stage, kind.name))
     if "w_feat" not in values and not has_hidden(stage_corpora(cache, args.stage)[0]):
         print(
             "w_feat is 0: the cache has hidden states for only part of the sentences "
@@ -202,7 +224,7 @@ def _settings(args, table, cache, where):
 
 def _choices(args, tables, where):
     """The model's settings that are chosen, by flag or file."""
-    model = chosen(args, MODEL_HELP, tables.get("model", {}))
+    model = chosen(args, MODEL_NAMES, tables.get("model", {}))
     return model_choices(model, chosen(args, NEURON_HELP, tables.get("neuron", {})), where)
 
 
@@ -219,18 +241,19 @@ def _from_run(args, tables, init, cache, where):
     """
     run = load_run(init)
     fixed = config_tables(run.config)
-    for table, helps in (("model", MODEL_HELP), ("neuron", NEURON_HELP)):
-        for name, value in chosen(args, helps, tables.get(table, {})).items():
-            if name != "dropout" and value != fixed[table].get(name):
+    for table, names in (("model", MODEL_NAMES), ("neuron", NEURON_HELP)):
+        for name, value in chosen(args, names, tables.get(table, {})).items():
+            if name != "dropout" and value != fixed.get(table, {}).get(name):
                 given = getattr(args, name, None) is not None
-                label = f"--{name.replace('_', '-')}" if given else f"{where} [{table}]: {name}"
+                flag = {"kind": "model"}.get(name, name)
+                label = f"--{flag.replace('_', '-')}" if given else f"{where} [{table}]: {name}"
                 raise InputError(
                     f"{label}: the model is that of --init {init}; leave it out, or train stage 1 "
                     "anew with it"
                 )
-    fitting = student_config(cache)
+    fitting = student_config(cache, kind=kind_of(run.config).name)
     for name in ("vocab_size", "teacher_width", "classes"):
-        found, wanted = getattr(run.config, name), getattr(fitting, name)
+        found, wanted = (getattr(config, name, None) for config in (run.config, fitting))
         if found != wanted:
             raise InputError(
                 f"{init}: {name} is {found}, but {cache.tokenizer.parent} needs {wanted}; both "
@@ -243,7 +266,7 @@ def _from_run(args, tables, init, cache, where):
         )
     repeated = {name: table | tables.get(name, {}) for name, table in fixed.items()}
     choices = _choices(args, repeated, where)
-    return dataclass_from(SpikeBertConfig, choices, f"{where} [model]"), run.params
+    return config_from(choices, where), run.params
 
 
 def _lessons(cache, config):

@@ -1,4 +1,4 @@
-"""GELU and tanh, elementwise. All functions keep the dtype of x."""
+"""ReLU, GELU and tanh, elementwise. All functions keep the dtype of x."""
 
 import math
 from typing import NamedTuple
@@ -7,6 +7,24 @@ import numpy as np
 
 # NumPy has no erf of its own; this one is exact, and slow: it calls the C library once a number.
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+class ReluCache(NamedTuple):
+    """The output is enough: y > 0 just where x > 0."""
+
+    y: np.ndarray
+
+
+def relu_forward(x):
+    """y = max(x, 0), and the cache."""
+    y = np.maximum(x, 0)
+    return y, ReluCache(y)
+
+
+def relu_backward(dy, cache):
+    """dx = dy where x > 0, else 0; at x = 0, where ReLU has a corner, 0 by convention."""
+    # y = max(x, 0)
+    return dy * (cache.y > 0)
 
 
 class GeluCache(NamedTuple):

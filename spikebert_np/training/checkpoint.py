@@ -1,6 +1,7 @@
 """A run folder: everything that a trained student needs, and how it came to be.
 
-config.toml         model, neuron, training settings, where the teacher's knowledge came from
+config.toml         model (its kind, too), neuron where it has one, training settings, where the
+                    teacher's knowledge came from
 model.safetensors   the parameters, float32, under their dotted keys
 tokenizer.json      text to ids
 metrics.jsonl       one line an epoch
@@ -19,27 +20,29 @@ import numpy as np
 from ..data.tokenizer import load_tokenizer
 from ..errors import InputError
 from ..layers.lif import LIFNeuron
-from ..models.spikebert import SpikeBertConfig, parameter_shapes
+from ..models.kinds import KINDS, kind_of
 
 
 class Run(NamedTuple):
     directory: Path
-    config: SpikeBertConfig
+    config: object  # the config dataclass of its kind
     params: dict
     tables: dict  # config.toml as read
 
 
 def _toml_value(value):
-    """A number, a boolean or a string, written as in JSON; only infinity is spelt otherwise."""
+    """A number, a boolean, a string or a list, as in JSON; only infinity is spelt otherwise."""
     if isinstance(value, float):
         return float.__repr__(value)
     return json.dumps(value, ensure_ascii=False)
 
 
 def config_tables(config):
-    """A SpikeBertConfig as the tables `model` and `neuron`."""
-    model = asdict(config)
-    return {"neuron": model.pop("neuron"), "model": model}
+    """A model's config as the tables `model` and, where it has neurons, `neuron`."""
+    values = asdict(config)
+    neuron = {"neuron": values.pop("neuron")} if "neuron" in values else {}
+    values = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    return {**neuron, "model": {"kind": kind_of(config).name, **values}}
 
 
 def write_config(directory, tables):
@@ -91,7 +94,7 @@ def read_toml(path):
 
 
 def dataclass_from(cls, table, where):
-    """cls(**table), each value checked against the type of its field.
+    """cls(**table), each value checked against the type of its field; a tuple is one of integers.
 
     where: names the table's origin in errors. Raises InputError for an unknown key, a value of
     another type, or one that cls refuses.
@@ -103,6 +106,8 @@ def dataclass_from(cls, table, where):
         wanted = known[key]
         if wanted is float and type(value) is int:
             table = table | {key: float(value)}
+        elif wanted is tuple and type(value) is list and all(type(v) is int for v in value):
+            table = table | {key: tuple(value)}
         elif type(value) is not wanted:
             raise InputError(f"{where}: {key} = {value!r} should be of type {wanted.__name__}")
     try:
@@ -112,10 +117,31 @@ def dataclass_from(cls, table, where):
 
 
 def model_choices(model, neuron, where):
-    """The tables [model] and [neuron] as one dict of choices for a SpikeBertConfig."""
+    """The tables [model] and [neuron] as one dict of choices: `kind`, and its config's fields.
+
+    Without a kind it is a spikebert, as every run was before there were others. Raises InputError
+    for a kind that does not exist, or a neuron where the kind has none.
+    """
     if "neuron" in model:
         raise InputError(f"{where} [model]: the neuron has a table of its own, [neuron]")
-    return model | {"neuron": dataclass_from(LIFNeuron, neuron, f"{where} [neuron]")}
+    model = {"kind": "spikebert"} | model
+    if model["kind"] not in KINDS:
+        raise InputError(
+            f"{where} [model]: kind = {model['kind']!r}: choose from {', '.join(KINDS)}"
+        )
+    if "neuron" in (field.name for field in fields(KINDS[model["kind"]].config)):
+        return model | {"neuron": dataclass_from(LIFNeuron, neuron, f"{where} [neuron]")}
+    if neuron:
+        raise InputError(
+            f"{where} [neuron]: {model['kind']} has no neurons; leave {', '.join(neuron)} out"
+        )
+    return model
+
+
+def config_from(choices, where):
+    """The config of what `model_choices` gave. Raises InputError as `dataclass_from` does."""
+    choices = dict(choices)
+    return dataclass_from(KINDS[choices.pop("kind")].config, choices, f"{where} [model]")
 
 
 def load_run(directory):
@@ -128,7 +154,7 @@ def load_run(directory):
         )
     tables = read_toml(path)
     choices = model_choices(tables.get("model", {}), tables.get("neuron", {}), path)
-    config = dataclass_from(SpikeBertConfig, choices, f"{path} [model]")
+    config = config_from(choices, path)
     params = _load_weights(directory / "model.safetensors", config)
     largest = max(load_tokenizer(directory / "tokenizer.json").get_vocab().values())
     if largest >= config.vocab_size:
@@ -148,7 +174,7 @@ def _load_weights(path, config):
         raise InputError(f"{path}: cannot be read ({error}); train the run again") from None
     absent = dict.fromkeys(params, "absent")
     # One by one: config.toml may ask for more blocks than memory has room to name.
-    for key, shape in parameter_shapes(config):
+    for key, shape in kind_of(config).parameter_shapes(config):
         _check_shape(path, key, shape, params[key].shape if key in params else "nothing")
         absent.pop(key)
     for key in absent:

@@ -12,7 +12,7 @@ import numpy as np
 from ..analysis.firing import mean_firing_rate
 from ..data.batches import batch_indices, gather_sentences, make_batch
 from ..errors import InputError
-from ..models.spikebert import spikebert_backward, spikebert_forward
+from ..models.kinds import kind_of
 from .distill import (
     LossWeights,
     Targets,
@@ -91,13 +91,14 @@ def training_step(params, config, batch, targets, weights, *, rng, backend="numb
 
     Returns the loss, its parts, the dict of gradients, the output and the forward pass' cache.
     """
-    output, cache = spikebert_forward(
+    kind = kind_of(config)
+    output, cache = kind.forward(
         batch.ids, batch.offsets, params, config, backend=backend, rng=rng, taps=bool(weights.feat)
     )
     embedding = params["embedding.weight"]
     loss, parts, loss_cache = distillation_forward(output, batch.ids, embedding, targets, weights)
     dlogits, dtaps, dembedding = distillation_backward(loss_cache)
-    grads = spikebert_backward(dlogits, dtaps, cache)
+    grads = kind.backward(dlogits, dtaps, cache)
     if dembedding is not None:
         grads["embedding.weight"] = add_row_gradients(grads["embedding.weight"], dembedding)
     return loss, parts, grads, output, cache
@@ -161,7 +162,9 @@ def train(
                 params, grads, state, learning_rate=rate, weight_decay=settings.weight_decay
             )
             step += 1
-            values = {"loss": loss, **parts, "firing_rate": mean_firing_rate(cache)}
+            values = {"loss": loss, **parts}
+            if (firing_rate := mean_firing_rate(cache)) is not None:
+                values["firing_rate"] = firing_rate
             if batch.labels is not None:
                 values["train_accuracy"] = accuracy(output.logits, batch.labels)
             averages.add(values, len(index))

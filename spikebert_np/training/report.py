@@ -1,5 +1,8 @@
 """report.md: a run for a reader."""
 
+from ..models.kinds import kind_of
+
+_SHAPE = ("blocks", "width", "kernel_widths", "filters", "steps")
 _COLUMNS = {
     "epoch": "{:d}",
     "loss": "{:.4f}",
@@ -28,10 +31,10 @@ def run_report(out, stage, config, settings, tables, records):
     """The text of report.md for the run that is to be found at `out`."""
     title = {"pretrain": "Stage 1: general distillation", "finetune": "Stage 2: the task"}[stage]
     lines = [f"# {title}", ""]
-    lines.append(
-        f"{config.blocks} blocks, width {config.width}, {config.steps} spike steps, "
-        f"seed {settings.seed}. Everything else stands in config.toml."
-    )
+    shape = {name: getattr(config, name) for name in _SHAPE if hasattr(config, name)}
+    shape |= {"seed": settings.seed}
+    about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shape.items())
+    lines.append(f"{kind_of(config).name}: {about}. Everything else stands in config.toml.")
     for name, value in tables.get("data", {}).items():
         lines.append(f"- {name}: {value}")
     lines += ["", markdown_table(records) if records else "No epoch was trained.", ""]

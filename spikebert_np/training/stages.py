@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from ..data.corpus import Corpus, slice_corpus
 from ..errors import InputError
-from ..models.spikebert import SpikeBertConfig, init_spikebert
+from ..models.kinds import KINDS, kind_of
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
 from .loop import train
 from .report import run_report
@@ -67,28 +68,49 @@ def teacher_word_rows(cache):
 FITTED = ("vocab_size", "classes", "embedding_width", "teacher_width")
 
 
-def student_config(cache, *, where="the model's settings", **choices):
-    """A SpikeBertConfig whose vocabulary, classes, widths and longest sentence fit the cache.
+# What a stage sets apart from TrainingSettings' own defaults, for a kind of model.
+STAGE_DEFAULTS = {
+    "pretrain": {"w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0},
+    "finetune": {},
+}
+KIND_DEFAULTS = {
+    "textcnn": {"w_feat": 0.0, "w_emb": 0.0},
+    "spiking_textcnn": {"w_feat": 0.0, "w_emb": 0.0},
+}
 
+
+def default_settings(stage, kind="spikebert"):
+    """{name: value} of the TrainingSettings that a stage of a kind of model has of its own."""
+    return KIND_DEFAULTS.get(kind, {}) | STAGE_DEFAULTS[stage]
+
+
+def student_config(cache, *, kind="spikebert", where="the model's settings", **choices):
+    """A config whose vocabulary, classes, widths and longest sentence fit the cache.
+
+    kind: of `models/kinds.py`; the config is of its dataclass. choices: fields of it.
     where: names the origin of the choices in errors. Raises InputError as `dataclass_from` does.
     """
+    cls = KINDS[kind].config
     vocab_size, teacher_width = cache.word_embeddings.shape
-    width = choices.get("width", SpikeBertConfig.width)
+    bare = not choices.get("projection", True)
+    width = choices.get("width", getattr(cls, "width", None))
     labels = 0 if cache.labels is None else int(cache.labels.max()) + 1
     fitted = {
         "vocab_size": vocab_size,
         "classes": max(2, labels, cache.manifest["counts"]["classes"]),
-        "embedding_width": teacher_width if choices.get("projection", True) else width,
+        "embedding_width": width if bare else teacher_width,
         "teacher_width": teacher_width,
     }
-    longest = {"max_tokens": cache.manifest.get("max_tokens", SpikeBertConfig.max_tokens)}
+    known = {field.name for field in fields(cls)}
+    fitted = {name: value for name, value in fitted.items() if name in known}
+    longest = {"max_tokens": cache.manifest.get("max_tokens", cls.max_tokens)}
     # The choices are read first, so that a width that is no number is refused as the width.
-    return dataclass_from(SpikeBertConfig, choices | fitted | (longest | choices), where)
+    return dataclass_from(cls, choices | fitted | (longest | choices), where)
 
 
 def new_student(cache, config, settings):
     """Starting parameters: random, but for the teacher's word embeddings if settings say so."""
-    params = init_spikebert(config, np.random.default_rng(settings.seed))
+    params = kind_of(config).init(config, np.random.default_rng(settings.seed))
     if settings.embedding == "teacher":
         _check_embedding_width(cache, config)
         params["embedding.weight"], _ = teacher_word_rows(cache)
@@ -140,6 +162,11 @@ def check_fit(cache, stage, corpus, dev, config, settings):
     if settings.w_kl and corpus.logits is None:
         raise InputError(f"{where}: holds no teacher logits; set --w-kl 0")
     if settings.w_feat:
+        if not (kind := kind_of(config)).taps:
+            raise InputError(
+                f"w_feat = {settings.w_feat}: a {kind.name} has no blocks to compare with the "
+                "teacher's hidden states; set --w-feat 0 (and leave stage 1 to a spikebert)"
+            )
         if not has_hidden(corpus):
             raise InputError(
                 f"{where}: has hidden states for only part of these sentences; set --w-feat 0, "
@@ -153,7 +180,7 @@ def check_fit(cache, stage, corpus, dev, config, settings):
     if settings.w_emb:
         _check_embedding_width(cache, config)
     longest = max(int(np.diff(part.offsets).max()) for part in (corpus, dev) if part is not None)
-    if config.positions and longest > config.max_tokens:
+    if getattr(config, "positions", False) and longest > config.max_tokens:
         raise InputError(
             f"{where}: has a sentence of {longest} tokens, but the student's max_tokens is "
             f"{config.max_tokens}; set it to {longest} in [model], or train a student anew"
