@@ -33,9 +33,11 @@ ORDER = {
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots",
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
-    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages",
+    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages "
+    "sparse_head baselines recipe estimate",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
-    "teacher_verify teacher train use demo gradcheck",
+    "teacher_verify teacher train use demo recipes steps results "
+    "reproduction reproduce gradcheck",
     "data": "download formats readers split sentences tokenizer corpus batches sst2 "
     "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",

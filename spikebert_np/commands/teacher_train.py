@@ -64,7 +64,7 @@ def pretrain(text, out, settings, shape, *, max_tokens, json_line=False, quiet=F
     from ..training.teacher_loop import training_bytes
     from ..training.workers import workers
 
-    config = _config(shape, settings, max_tokens)
+    config = bert_config(shape, settings, max_tokens)
     sentences, digest = training_sentences(text)
     about = asdict(settings) | asdict(shape) | {"max_tokens": max_tokens}
 
@@ -105,7 +105,8 @@ def pretrain(text, out, settings, shape, *, max_tokens, json_line=False, quiet=F
         )
 
 
-def _config(shape, settings, max_tokens):
+def bert_config(shape, settings, max_tokens):
+    """The BertConfig of a TeacherShape."""
     from ..models.bert import BertConfig
 
     return BertConfig(

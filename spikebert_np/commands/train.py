@@ -183,7 +183,7 @@ def _train(args):
         config,
         settings,
         tables={"training": asdict(settings), "data": data},
-        on_epoch=_print_epoch,
+        on_epoch=print_epoch,
         quiet=args.quiet,
     )
     print(f"saved in {args.out}: read {args.out / 'report.md'}")
@@ -279,7 +279,8 @@ def _lessons(cache, config):
     return text
 
 
-def _print_epoch(record):
+def print_epoch(record):
+    """One line of a training run."""
     shown = {name: value for name, value in record.items() if name not in ("epoch", "step")}
     text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
     print(f"epoch {record['epoch']}: {text}", flush=True)
