@@ -210,11 +210,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(home, out, tmp_path, 
     whole = contents(tmp_path / "killed")
     assert whole == contents(out)
     assert whole.items() >= {k: v for k, v in kept.items() if ".training" not in k}.items()
-    assert not [path for path in (tmp_path / "killed").rglob(".*")]
-
-
-def without_times(path):
-    return [line for line in path.read_text().splitlines() if "sha256" in line]
+    assert not list((tmp_path / "killed").rglob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -244,8 +240,6 @@ def test_changed_data_is_refused(home, out, tmp_path, capsys):
     (tmp_path / "films").mkdir()
     text = (home / "films" / "films.txt").read_text()
     (tmp_path / "films" / "films.txt").write_text(text + "1 a warm film\n")
-    assert main(command(home, out, "--data", str(tmp_path / "films"))) == 2
-    assert "no such file" not in (error := capsys.readouterr().err) or "--text" in error
     options = ["--text", str(home / "unlabeled" / "reviews.txt")]
     assert main(command(home, out, "--data", str(tmp_path / "films"), *options)) == 2
     assert "split: was made with data.corpus_sha256 = " in capsys.readouterr().err
@@ -284,7 +278,7 @@ def test_a_test_split_is_never_read(home, out, tmp_path, capsys):
     assert main(options) == 0
     (tmp_path / "films" / "test.csv").write_text("label,review\n1,a dull dull dull film\n")
     assert main(options) == 0
-    assert set(states(capsys.readouterr().out.split("written: ")[1])) <= set(STEPS)
+    assert "0.0 min  0.00 GB   0.0 GB  in all" in capsys.readouterr().out
     assert list(load_cache(tmp_path / "plain" / "cache").splits) == ["train", "dev"]
     # The corpus' own dev split is used as it is, and the same split gives the same students.
     assert not (tmp_path / "plain" / "split").exists()

@@ -19,6 +19,7 @@ class Reproduction:
 
     def __init__(self, recipe, args):
         from ..data.readers import corpus_digest, read_corpus
+        from .teacher_finetune import read_labelled
 
         self.recipe, self.args, self.out = recipe, args, args.out
         self.seeds = list(range(args.seed, args.seed + args.seeds))
@@ -26,19 +27,19 @@ class Reproduction:
             corpus = read_corpus(args.data)
         except InputError as error:
             raise InputError(f"{error} (how to get this corpus: {recipe.data.get})") from None
-        # No test split goes any further than here.
-        self.corpus = {name: corpus[name] for name in ("train", "dev") if name in corpus}
-        if "train" not in corpus or corpus["train"].labels is None:
-            raise InputError(f"{args.data}: has no labelled train split; {recipe.data.get}")
-        self.classes = int(corpus["train"].labels.max()) + 1
-        self.splits_itself = "dev" in corpus
+        self.has_dev = "dev" in corpus
+        if self.has_dev:
+            corpus, _ = read_labelled(args.data)  # without a test split
+        elif corpus["train"].labels is None:
+            raise InputError(f"{args.data}: has no labels; {recipe.data.get}")
+        self.corpus, self.classes = corpus, int(corpus["train"].labels.max()) + 1
         self.shared = {"data": {"corpus_sha256": corpus_digest(self.corpus)}}
-        if not self.splits_itself:
+        if not self.has_dev:
             self.shared["data"] |= {
                 "dev_fraction": recipe.data.dev_fraction,
                 "dev_seed": recipe.data.dev_seed,
             }
-        self.data = args.data if self.splits_itself else self.out / "split"
+        self.data = args.data if self.has_dev else self.out / "split"
         self._read_text()
         self._find_teachers()
 
@@ -117,7 +118,7 @@ class Reproduction:
             steps.append(Step(name, tuple(n for n in needs if n), settings, cost, make))
 
         split = pretrained = teacher = stage1 = ""
-        if not self.splits_itself:
+        if not self.has_dev:
             split = "split"
             disk = sum(len(text.encode()) for text in train)
             add(split, (), {}, Estimate(1.0, disk, PYTHON_BYTES), self._split)
@@ -139,7 +140,7 @@ class Reproduction:
             cost = estimate.teacher_training(config, recipe.finetuning, train_tokens)
             add(teacher, (split, pretrained), settings, cost, self._finetune)
         settings = _plain(recipe.cache) | self._identity(self.given)
-        cost = estimate.caching(config, recipe.cache, task_tokens)
+        cost = estimate.caching(config, recipe.cache, task_tokens, len(everything))
         add("cache", (split, teacher), settings, cost, self._cache)
         if recipe.stage1:
             settings = _plain(recipe.cache) | self._identity(self.general)
@@ -147,7 +148,7 @@ class Reproduction:
             share = min(1.0, recipe.stage1.sentences / max(1, len(self.sentences)))
             tokens = share * estimate.count_tokens(self.sentences, length)
             whole = replace(recipe.cache, hidden_sentences=0)
-            cost = estimate.caching(config, whole, tokens)
+            cost = estimate.caching(config, whole, tokens, recipe.stage1.sentences)
             add("stage1-cache", (pretrained,), settings, cost, self._cache_text)
             stage1 = "stage1"
             settings = {"training": asdict(recipe.stage1_training)} | self._model("distilled")

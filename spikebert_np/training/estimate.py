@@ -60,11 +60,13 @@ def teacher_training(config, settings, tokens, *, words=False):
     return Estimate(seconds, bert_bytes(config), memory)
 
 
-def caching(config, cache, tokens):
+def caching(config, cache, tokens, sentences):
     """An Estimate of reading so many tokens, whose hidden states are kept by a CacheSettings."""
+    share = min(1.0, (cache.hidden_sentences or sentences) / sentences)
     token_bytes = 2 * config.width if cache.dtype == "float16" else config.width + 4
     seconds = tokens * block_work(config.width, config.depth) / (RATE * worker_count())
-    disk = tokens * (4 + len(cache.layers) * token_bytes) + 2 * config.vocab_size * config.width
+    hidden = share * len(cache.layers) * token_bytes
+    disk = tokens * (4 + hidden) + 2 * config.vocab_size * config.width
     return Estimate(seconds, disk, PYTHON_BYTES + 2 * bert_bytes(config))
 
 
