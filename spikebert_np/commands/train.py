@@ -168,7 +168,7 @@ def _train(args):
         params = new_student(cache, config, settings)
     data = {"stage": args.stage, "cache": str(cache_name), "init": str(init or "")}
     data["embedding_scale"] = teacher_word_rows(cache)[1]
-    if args.stage == "pretrain":
+    if args.stage == "pretrain" and kind_of(config).taps:
         print(_lessons(cache, config))
     if not args.quiet:
         print(
