@@ -152,16 +152,12 @@ class Reproduction:
             add("stage1-cache", (pretrained,), settings, cost, self._cache_text)
             stage1 = "stage1"
             settings = {"training": asdict(recipe.stage1_training)} | self._model("distilled")
-            cost = estimate.student_training(
-                self._sketch("distilled", config), recipe.stage1_training, tokens
-            )
+            cost = self._cost("distilled", config, recipe.stage1_training, tokens)
             add(stage1, ("cache", "stage1-cache"), settings, cost, self._stage1)
         for seed in self.seeds:
             for name, student in STUDENTS.items():
                 settings = {"training": asdict(self._training(name, seed))} | self._model(name)
-                cost = estimate.student_training(
-                    self._sketch(name, config), recipe.training[name], train_tokens
-                )
+                cost = self._cost(name, config, recipe.training[name], train_tokens)
                 needs = ("cache", stage1 if student.distilled else "")
                 add(f"seed{seed}/{name}", needs, settings, cost, self._student(name, seed))
         minute = Estimate(60.0, 0.0, PYTHON_BYTES + 2e9)
@@ -193,14 +189,14 @@ class Reproduction:
             choices["neuron"] = asdict(choices["neuron"])
         return {"model": choices}
 
-    def _sketch(self, name, bert):
-        """About the config that `student_config` will give when there is a cache."""
-        from ..training.checkpoint import config_from
+    def _cost(self, name, bert, settings, tokens):
+        """An Estimate of training a student on so many tokens."""
+        from ..training.estimate import student_training
+        from ..training.recipe import sketch_config
 
-        choices = dict(self.recipe.models[name]) | {"vocab_size": bert.vocab_size}
-        bare = choices.get("projection") is False
-        choices["embedding_width"] = choices["width"] if bare else bert.width
-        return config_from(choices, self.recipe.name)
+        sizes = {"vocab_size": bert.vocab_size, "embedding_width": bert.width}
+        config = sketch_config(self.recipe.models[name], self.recipe.name, **sizes)
+        return student_training(config, settings, tokens)
 
     def _split(self, folder):
         from ..data.split import split_corpus

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..models.spikebert import SpikeBertConfig
 from .checkpoint import config_from, dataclass_from, model_choices, read_toml
 from .finetune_teacher import TeacherSettings
 from .loop import TrainingSettings
@@ -103,6 +104,14 @@ class Recipe:
     stage1_training: TrainingSettings | None
     models: dict  # name in STUDENTS -> the choices of `student_config`
     training: dict  # name in STUDENTS -> TrainingSettings, the seed still to be set
+
+
+def sketch_config(choices, where, *, vocab_size=1, embedding_width=384):
+    """The config that `student_config` makes of choices, before there is a cache to fit it to."""
+    if choices.get("projection") is False:
+        embedding_width = choices.get("width", SpikeBertConfig.width)
+    fitted = {"vocab_size": vocab_size, "embedding_width": embedding_width}
+    return config_from(choices | fitted, where)
 
 
 def recipe_names():
@@ -224,10 +233,7 @@ class _Tables:
             raise InputError(f"{self.path}: kind = {choices['kind']!r} should be {student.kind!r}")
         if fixed := [name for name in FITTED if name in choices]:
             raise InputError(f"{self.path}: {', '.join(fixed)} is set by the cache; leave it out")
-        fitted = {"vocab_size": 1}
-        if choices.get("projection") is False:
-            fitted["embedding_width"] = choices.get("width", 0)
-        config_from(choices | fitted, self.path)
+        sketch_config(choices, self.path)
         return choices
 
     def refuse_rest(self):
@@ -242,7 +248,7 @@ def _is_needed(field):
 
 def _check_blocks(path, recipe):
     """What a run would find out hours later."""
-    blocks = recipe.models["distilled"].get("blocks", 2)
+    blocks = recipe.models["distilled"].get("blocks", SpikeBertConfig.blocks)
     uses = [recipe.training["distilled"], recipe.stage1_training]
     if any(used and used.w_feat for used in uses) and len(recipe.cache.layers) > blocks:
         raise InputError(
