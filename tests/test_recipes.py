@@ -58,6 +58,7 @@ def test_each_trains_the_same_students(name):
         ("dtype", "dtyp", "[cache]: unknown key dtyp"),
         ('"float16"', '"float8"', 'dtype = "float8": choose'),
         ("layers = [3, 6]", "layers = [2, 4, 6]", "layers are 3, but the student has 2 blocks"),
+        ("max_tokens", "hidden_sentences = 9\nmax_tokens", "hidden_sentences = 9 keeps"),
         ("layers = [3, 6]", "", "[cache]: lacks layers"),
         ("sentences = 40000", "sentences = 0", "[stage1]: sentences = 0: it must be at least 2"),
         ("[direct.training]", "[direct.training]\nseed = 3", "seed is given by --seed"),

@@ -236,6 +236,16 @@ def test_changed_settings_are_refused_by_name(home, out, tmp_path, capsys, chang
     assert contents(out) == before
 
 
+def test_what_was_made_from_another_teacher_is_refused(home, copy, tmp_path, capsys):
+    shutil.rmtree(copy / "teacher")
+    text = (home / "tiny.toml").read_text()
+    (tmp_path / "changed.toml").write_text(text.replace("finetuning]", "finetuning]\nseed = 4"))
+    assert main(command(home, copy, recipe=tmp_path / "changed.toml")) == 2
+    error = capsys.readouterr().err
+    assert f"{copy / 'cache'}: was made with teacher.seed = 0, but now it is 4" in error
+    assert not (copy / "teacher").exists()
+
+
 def test_changed_data_is_refused(home, out, tmp_path, capsys):
     (tmp_path / "films").mkdir()
     text = (home / "films" / "films.txt").read_text()
@@ -349,14 +359,17 @@ def test_tables_are_joined_in_one_page(out, tmp_path, capsys):
     assert "has finished" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--data", "absent"], "write them yourself"),
-        (["--text", "absent"], "give --text FILE"),
-    ],
-)
-def test_what_is_missing_is_named_before_anything_starts(home, tmp_path, capsys, options, words):
-    assert main(command(home, tmp_path / "out", *options)) == 2
-    assert words in capsys.readouterr().err
-    assert os.listdir(tmp_path) == []
+def test_what_does_not_fit_is_named_before_anything_starts(home, tmp_path, capsys):
+    text = (home / "tiny.toml").read_text()
+    (tmp_path / "deep.toml").write_text(text.replace("[1, 3]", "[1, 4]"))
+    for options, words in (
+        ({"data": "absent"}, "write them yourself"),
+        ({"data": tmp_path / "deep.toml"}, "has no labels"),
+        ({"recipe": tmp_path / "deep.toml"}, "--layers 1,4: give different numbers from 0 to 3"),
+        ({"recipe": tmp_path / "absent.toml"}, "no such file"),
+    ):
+        assert main(command(home, tmp_path / "out", **options)) == 2
+        assert words in capsys.readouterr().err
+    assert main(command(home, tmp_path / "out", "--text", "absent.txt")) == 2
+    assert "give --text FILE" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["deep.toml"]

@@ -106,8 +106,10 @@ class Reproduction:
         from ..training import estimate
         from ..training.estimate import PYTHON_BYTES, Estimate
         from ..training.recipe import STUDENTS
+        from .teacher_cache import check_layers
 
         recipe, config, steps = self.recipe, self._bert_config(), []
+        check_layers(list(recipe.cache.layers), config.depth)
         train = self.corpus["train"].texts
         everything = [text for split in self.corpus.values() for text in split.texts]
         length = recipe.cache.max_tokens

@@ -68,7 +68,7 @@ def cache_corpus(
 
     folder = resolve_teacher(teacher)
     config, params, tokenizer = load_teacher(folder)
-    layers = _check_layers(layers, config.depth)
+    layers = check_layers(layers, config.depth)
     check_max_tokens(max_tokens, config, folder)
     labels, splits = _join_labels(corpus)
     classes = _count_classes(where, folder, config, labels, splits)
@@ -182,7 +182,7 @@ def check_max_tokens(max_tokens, config, folder):
         )
 
 
-def _check_layers(layers, depth):
+def check_layers(layers, depth):
     """The layers in order; without any, the middle and the last."""
     if layers is None:
         return sorted({(depth + 1) // 2, depth})

@@ -172,7 +172,7 @@ def load_recipe(name):
         training=training,
     )
     tables.refuse_rest()
-    _check_blocks(path, recipe)
+    _check_hidden(path, recipe)
     return recipe
 
 
@@ -246,7 +246,7 @@ def _is_needed(field):
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _check_blocks(path, recipe):
+def _check_hidden(path, recipe):
     """What a run would find out hours later."""
     blocks = recipe.models["distilled"].get("blocks", SpikeBertConfig.blocks)
     uses = [recipe.training["distilled"], recipe.stage1_training]
@@ -254,4 +254,10 @@ def _check_blocks(path, recipe):
         raise InputError(
             f"{path} [cache]: layers are {len(recipe.cache.layers)}, but the student has {blocks} "
             "blocks to learn from them; cache fewer, or set blocks in [model]"
+        )
+    if recipe.cache.hidden_sentences and recipe.training["distilled"].w_feat:
+        raise InputError(
+            f"{path} [cache]: hidden_sentences = {recipe.cache.hidden_sentences} keeps the hidden "
+            "states of only a part, but stage 2 learns from all; leave it out, or set w_feat = 0 "
+            "in [stage2.training]"
         )
