@@ -101,8 +101,9 @@ def register(commands):
         "--model",
         dest="kind",
         choices=list(KINDS),
-        help="what to train: the student, or a convolutional baseline without or with spikes, "
-        "whose own flags stand below (default: spikebert)",
+        help="what to train: the student (default), or a convolutional baseline without spikes or "
+        "with. textcnn takes --dropout (0.5) and the two flags of its own below; spiking_textcnn "
+        "these, --width, --steps and the neuron's",
     )
     add_flags(finetune, SpikingTextCNNConfig, "model, of textcnn and spiking_textcnn", CNN_HELP)
     finetune.add_argument(
