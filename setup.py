@@ -1,4 +1,4 @@
-"""Installs spikebert_np, the `spikebert` command and the toy teacher cache."""
+"""Installs spikebert_np, the `spikebert` command, the recipes and the toy teacher cache."""
 
 from pathlib import Path
 
@@ -18,7 +18,10 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["spikebert_np", "spikebert_np.*"]), SHIPPED_CACHE],
     package_dir={SHIPPED_CACHE: "teacher_cache/toy_reviews"},
-    package_data={SHIPPED_CACHE: ["*.npy", "*.json", "*.md"]},
+    package_data={
+        "spikebert_np": ["recipes/*.toml"],
+        SHIPPED_CACHE: ["*.npy", "*.json", "*.md"],
+    },
     install_requires=[
         "numpy>=2.0",
         "numba>=0.60",

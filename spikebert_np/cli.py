@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import __version__
-from .commands import data, demo, gradcheck, teacher, train, use
+from .commands import data, demo, gradcheck, recipes, reproduce, results, teacher, train, use
 from .errors import InputError
 
 
@@ -20,7 +20,17 @@ def build_parser():
     )
     parser.add_argument("--version", action="version", version=f"spikebert_np {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (demo, data, teacher, train, use, gradcheck):
+    for module in (
+        demo,
+        data,
+        teacher,
+        train,
+        use,
+        recipes,
+        reproduce,
+        results,
+        gradcheck,
+    ):
         module.register(commands)
     return parser
 

@@ -33,16 +33,18 @@ ORDER = {
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots",
     "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
-    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages",
+    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages "
+    "sparse_head baselines recipe estimate",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
-    "teacher_verify teacher train use demo gradcheck",
+    "teacher_verify teacher train use demo recipes steps results "
+    "reproduction reproduce gradcheck",
     "data": "download formats readers split sentences tokenizer hidden_rows corpus batches sst2 "
     "masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
-    "block_hypotheses diagnosis cases mutant layer_mutants lif_mutants block_mutants mutants "
-    "exercises",
+    "block_hypotheses textcnn_hypotheses diagnosis cases mutant layer_mutants lif_mutants "
+    "block_mutants textcnn_mutants mutants exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

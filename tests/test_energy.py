@@ -10,6 +10,11 @@ from spikebert_np.analysis.energy import (
     student_energy,
 )
 from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert, spikebert_forward
+from spikebert_np.models.spiking_textcnn import (
+    SpikingTextCNNConfig,
+    init_spiking_textcnn,
+    spiking_textcnn_forward,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,33 @@ def test_student_by_hand():
     assert table.startswith("Theoretical energy")
     assert f"{report.millijoules:.4g} mJ" in table.splitlines()[-1]
     assert "theoretical" in table.splitlines()[-1]
+
+
+def test_spiking_textcnn_by_hand():
+    config = SpikingTextCNNConfig(
+        vocab_size=3,
+        embedding_width=4,
+        width=2,
+        kernel_widths=(2, 1),
+        filters=5,
+        steps=3,
+        classes=3,
+    )
+    params = init_spiking_textcnn(config, np.random.default_rng(0))
+    # Of the encoder's two neurons the first fires always, the second never.
+    params["embedding.norm.gain"] = np.zeros(2, np.float32)
+    params["embedding.norm.bias"] = np.array([10, -10], np.float32)
+    ids, offsets = np.array([2, 0, 1, 2]), np.array([0, 1, 4])
+    _, cache = spiking_textcnn_forward(ids, offsets, params, config, backend="numpy")
+    report = student_energy(cache)
+    # Windows of two tokens hold 1 spike in the sentence of one token, 2 + 2 + 1 in that of three.
+    expected = {
+        "embedding.projection": ("MAC", 2 * 4 * 2, 2 * 4 * 2),
+        "convs.2": ("AC", 2 * 2 * 2 * 5, (1 + 5) * 3 * 5 / 2),
+        "convs.1": ("AC", 2 * 2 * 5, (1 + 3) * 3 * 5 / 2),
+        "head": ("MAC", 2 * 5 * 3, 2 * 5 * 3),
+    }
+    assert {row.name: (row.kind, row.operations, row.count) for row in report.rows} == expected
 
 
 def test_the_projection_is_paid_once_and_the_taps_never():

@@ -190,8 +190,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(text, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--heads", "3"), "--hidden 32 is no multiple of --heads 3"),
-        (("--layers", "0"), "--layers must be at least 1"),
+        (("--heads", "3"), "hidden 32 is no multiple of heads 3"),
+        (("--layers", "0"), "layers = 0: it must be at least 1"),
         (("--data", "nowhere"), "nowhere: no such file"),
     ],
 )

@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..models.spiking_textcnn import SpikingTextCNNCache
 from .firing import count_spikes
 
 PICOJOULES = {"MAC": 4.6, "AC": 0.9}
@@ -69,10 +70,12 @@ def energy_millijoules(macs, acs):
 
 
 def student_energy(cache):
-    """The EnergyReport of a SpikeBertCache, from the spikes of its batch.
+    """The EnergyReport of a SpikeBertCache or a SpikingTextCNNCache, from its batch's spikes.
 
     cache: of a forward pass without dropout.
     """
+    if isinstance(cache, SpikingTextCNNCache):
+        return _spiking_textcnn_energy(cache)
     lengths = cache.head.pool.lengths  # (B,)
     rows = []
     if cache.input.projection is not None:
@@ -92,6 +95,17 @@ def student_energy(cache):
         rows.append(_linear_row(f"blocks.{i}.mlp.up", mlp.up.linear, lengths))
         rows.append(_linear_row(f"blocks.{i}.mlp.down", mlp.down.linear, lengths))
     rows.append(_mac_row("head", cache.head.linear.weight.size))
+    return EnergyReport(tuple(rows))
+
+
+def _spiking_textcnn_energy(cache):
+    """A spike is counted in each window that it stands in; zeros beside a sentence cost nothing."""
+    lengths = cache.pools[0].lengths  # (B,)
+    size = cache.input.projection.weight.size
+    rows = [_mac_row("embedding.projection", lengths.mean() * size)]
+    for conv in cache.convs:
+        rows.append(_linear_row(f"convs.{conv.windows.width}", conv.unit.linear, lengths))
+    rows.append(_mac_row("head", cache.head.weight.size))
     return EnergyReport(tuple(rows))
 
 

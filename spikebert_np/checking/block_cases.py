@@ -17,6 +17,7 @@ from ..blocks import mlp as mlp_block
 from ..blocks import self_attention as bert_attention
 from ..blocks import spike_encoding as encoding
 from ..blocks import spike_input as input_block
+from ..blocks import spiking_conv1d as conv_block
 from ..blocks import spiking_linear as unit
 from ..blocks import ssa as attention_block
 from ..layers.initializers import init_layernorm, init_linear
@@ -59,6 +60,23 @@ def spiking_linear(draw):
     params = draw.params(unit.init_spiking_linear(draw.rng, D_in, D_out))
     x = draw.spike_counts(draw.T, 4, D_in)
     return Problem({"x": x}, {"neuron": draw.neuron}, params, hits_every_bump)
+
+
+@case(
+    conv_block.spiking_conv1d_forward,
+    conv_block.spiking_conv1d_backward,
+    floor="block",
+    variants=[
+        {**reset, "width": width}
+        for reset, width in zip([*RESETS, {"reset": "none"}], (3, 4, 5, 2, 3), strict=True)
+    ],
+)
+def spiking_conv1d(draw):
+    D_in, D_out, K = 3, draw.size(5, 6), draw.variant["width"]
+    params = draw.params(unit.init_spiking_linear(draw.rng, K * D_in, D_out))
+    x = draw.spike_counts(draw.T, draw.offsets[-1], D_in)
+    settings = {"offsets": draw.offsets, "width": K, "neuron": draw.neuron}
+    return Problem({"x": x}, settings, params)
 
 
 def adapt_sentence(forward, backward):

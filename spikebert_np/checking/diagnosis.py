@@ -26,6 +26,7 @@ from .patterns import CLOSE, explain_by_pattern
 from .planting import edited, planted
 from .reference import Reference, wrong_assemblies, wrong_settings
 from .report import FAIL, Suggestion, relative_error
+from .textcnn_hypotheses import TEXTCNN_HYPOTHESES
 
 # What these call once a step or once a sentence.
 LOOPS = {
@@ -34,7 +35,7 @@ LOOPS = {
     self_attention_backward: attention_sentence_backward,
 }
 
-HYPOTHESES = LIF_HYPOTHESES | LAYER_HYPOTHESES | BLOCK_HYPOTHESES
+HYPOTHESES = LIF_HYPOTHESES | LAYER_HYPOTHESES | BLOCK_HYPOTHESES | TEXTCNN_HYPOTHESES
 MOST = 5
 # A pattern says how the numbers look; a formula that gives all of them says why.
 EXACT, PATTERN, PART = 0, 1, 2

@@ -8,7 +8,15 @@ from itertools import product
 import numpy as np
 
 from ..layers import losses, pooling
-from ..layers.activations import gelu_backward, gelu_forward, tanh_backward, tanh_forward
+from ..layers.activations import (
+    gelu_backward,
+    gelu_forward,
+    relu_backward,
+    relu_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from ..layers.conv1d import conv1d_backward, conv1d_forward, windows_backward, windows_forward
 from ..layers.dropout import dropout_backward, dropout_forward
 from ..layers.embedding import (
     embedding_backward,
@@ -123,6 +131,11 @@ def dropout(draw):
     return Problem({"x": draw.normal(draw.T, 4, 5)}, settings)
 
 
+@case(relu_forward, relu_backward)
+def relu(draw):
+    return Problem({"x": draw.normal(draw.size(3, 5), 7)})
+
+
 @case(gelu_forward, gelu_backward)
 def gelu(draw):
     return Problem({"x": draw.normal(draw.size(3, 5), 7)})
@@ -136,6 +149,38 @@ def tanh(draw):
 @case(softmax_forward, softmax_backward)
 def softmax(draw):
     return Problem({"x": 2 * draw.normal(2, draw.size(3, 4), draw.size(5, 6))})
+
+
+@case(windows_forward, windows_backward, variants=[{"width": K} for K in (3, 4, 5, 1)])
+def windows(draw):
+    x = draw.normal(draw.T, draw.offsets[-1], draw.size(3, 4))
+    return Problem({"x": x}, {"offsets": draw.offsets, **draw.variant})
+
+
+@case(
+    conv1d_forward,
+    conv1d_backward,
+    variants=[
+        {"width": width, "steps": steps} for width, steps in product((3, 4, 5), (True, False))
+    ],
+)
+def conv1d(draw):
+    D_in, D_out = draw.size(2, 3), draw.size(4, 5)
+    leading = [draw.T] if draw.variant["steps"] else []  # (T, N, D_in), or (N, D_in)
+    x = draw.normal(*leading, draw.offsets[-1], D_in)
+    weight, bias = draw.normal(draw.variant["width"] * D_in, D_out), draw.normal(D_out)
+    return Problem({"x": x, "weight": weight, "bias": bias}, {"offsets": draw.offsets})
+
+
+@case(
+    pooling.max_pool_forward,
+    pooling.max_pool_backward,
+    variants=[{"steps": True}, {"steps": False}],
+)
+def max_pool(draw):
+    leading = [draw.T] if draw.variant["steps"] else []
+    x = draw.normal(*leading, draw.offsets[-1], draw.size(3, 4))
+    return Problem({"x": x}, {"offsets": draw.offsets})
 
 
 @case(pooling.mean_pool_forward, pooling.mean_pool_backward)

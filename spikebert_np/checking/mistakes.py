@@ -139,7 +139,25 @@ MISTAKES = {
     "softmax as a sigmoid": "y (1 - y) is only the diagonal of softmax's Jacobian",
     "softmax's diagonal": "dx = y (dy - sum(dy y)): both terms are multiplied by y",
     "softmax over the wrong axis": "the sum runs over the axis that softmax ran over, the last",
+    "gate on the wrong side": "ReLU lets the gradient through where its input was above 0",
+    "output for the gate": "ReLU's slope is 1 or 0, not its output",
+    # windows of tokens
+    "window not turned round": "window n holds token n + j - left at place j: what comes back from "
+    "there belongs to that token, not to the one as far to the other side",
+    "windows overwritten": "a token stands in up to K windows, once at each place: their gradients "
+    "add up",
+    "own place only": "a token stands in its neighbours' windows too, and each gives a gradient",
+    "window shifted by a token": "the window of n begins at n - left, left = (K - 1) // 2, on the "
+    "way back as on the way there",
+    "window begins at its token": "the window of n begins at n - left, left = (K - 1) // 2, not at "
+    "n",
+    "window ends at its token": "the window of n begins at n - left, left = (K - 1) // 2, and "
+    "not K - 1 tokens before n",
     # pooling
+    "every token, not the winner": "only the token that was the maximum moves it",
+    "mean for the maximum": "the maximum's gradient goes to the token that won, and is not shared",
+    "winner counted from its sentence's start": "the winner's place counts from the start of its "
+    "own sentence: add offsets[b]",
     "not divided by the length": "a mean over a sentence gives each token 1 / length of the "
     "gradient",
     "one length for all sentences": "each sentence's mean divides by its own length",
@@ -175,8 +193,8 @@ MISTAKES = {
     "scale missing from dq and dk": "the scale multiplies every branch, dq and dk too",
     "scale twice": "the scale was applied twice on one way",
     "map not transposed": "a = q kᵀ: dk = daᵀ q, and dv = aᵀ dy",
-    "leaking across sentences": "each sentence attends to itself alone: the products must stop "
-    "at its offsets",
+    "leaking across sentences": "each sentence is read by itself: attention's products and a "
+    "convolution's windows stop at its offsets",
     "heads joined without a transpose": "(T, H, n, E) goes back to (T, n, H, E) before it is "
     "reshaped to (T, n, D); reshaped as it lies in memory, heads and words are mixed up",
     "heads not split": "each head attends by itself: split D into H heads before the products",

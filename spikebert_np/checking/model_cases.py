@@ -1,10 +1,10 @@
-"""A case for the whole student and for the loss of both stages of distillation.
+"""A case for each whole model that can be trained, and for the loss of both stages of distillation.
 
 Letters: T spike steps, N packed tokens, B sentences, D width, V vocabulary, C classes.
 """
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from ..models.spikebert import (
     spikebert_backward,
     spikebert_forward,
 )
+from ..models.spiking_textcnn import (
+    SpikingTextCNNConfig,
+    init_spiking_textcnn,
+    spiking_textcnn_backward,
+    spiking_textcnn_forward,
+)
+from ..models.textcnn import TextCNNConfig, init_textcnn, textcnn_backward, textcnn_forward
 from ..training.distill import (
     LossWeights,
     Targets,
@@ -25,17 +32,14 @@ from .block_cases import RESETS
 from .case import Problem, case
 
 
-def adapt_spikebert(forward, backward):
-    """Logits and taps laid end to end, so that there is one output."""
+def adapt_model(forward, backward):
+    """Logits and taps, where there are any, laid end to end, so that there is one output."""
 
-    def model_forward(params, *, config, neuron, backend, frozen=None, **settings):
-        output, cache = forward(
-            params=params,
-            config=replace(config, neuron=neuron),
-            backend=backend,
-            frozen=frozen and frozen[1],
-            **settings,
-        )
+    def model_forward(params, *, config, backend, neuron=None, frozen=None, **settings):
+        if neuron is not None:
+            config = replace(config, neuron=neuron)
+            settings["frozen"] = frozen and frozen[1]
+        output, cache = forward(params=params, config=config, backend=backend, **settings)
         parts = [output.logits, *output.taps]
         return np.concatenate([part.ravel() for part in parts]), ([p.shape for p in parts], cache)
 
@@ -57,7 +61,7 @@ def adapt_spikebert(forward, backward):
     variants=[
         {"original": original, **reset} for original, reset in product((False, True), RESETS)
     ],
-    adapt=adapt_spikebert,
+    adapt=adapt_model,
     directional=True,
 )
 def spikebert(draw):
@@ -85,6 +89,69 @@ def spikebert(draw):
         "rng": draw.size(0, 10**6),
     }
     return Problem({}, settings, draw.params(init_spikebert(config, draw.rng)))
+
+
+CNN_SHAPE = {"vocab_size": 5, "classes": 3, "embedding_width": 4, "kernel_widths": (3, 2, 5)}
+
+
+def no_corner_near(cache):
+    """No ReLU and no two tokens' race for a maximum within reach of a difference."""
+    _, cache = cache
+    for kernel in cache.kernels:
+        y = kernel.relu.y  # (N, F)
+        if y[y > 0].min(initial=1) < 1e-3:
+            return False
+        for start, end in pairwise(kernel.pool.offsets):
+            first, second = -np.sort(-np.pad(y[start:end], ((0, 1), (0, 0))), axis=0)[:2]
+            if ((first - second < 1e-3) & (first > 0)).any():
+                return False
+    return True
+
+
+@case(
+    textcnn_forward,
+    textcnn_backward,
+    floor="model",
+    variants=[{"dropout": 0.3}, {"dropout": 0.0}],
+    adapt=adapt_model,
+    directional=True,
+)
+def textcnn(draw):
+    config = TextCNNConfig(**CNN_SHAPE, filters=draw.size(6, 7), **draw.variant)
+    settings = {
+        "ids": draw.ids(config.vocab_size),
+        "offsets": draw.offsets,
+        "config": config,
+        "rng": draw.size(0, 10**6),
+    }
+    return Problem({}, settings, draw.params(init_textcnn(config, draw.rng)), no_corner_near)
+
+
+@case(
+    spiking_textcnn_forward,
+    spiking_textcnn_backward,
+    floor="model",
+    variants=[
+        {"dropout": dropout, **reset}
+        for dropout, reset in zip(
+            (0.3, 0.0, 0.3, 0.3, 0.3), [*RESETS, {"reset": "none"}], strict=True
+        )
+    ],
+    adapt=adapt_model,
+    directional=True,
+)
+def spiking_textcnn(draw):
+    config = SpikingTextCNNConfig(
+        **CNN_SHAPE, width=6, filters=draw.size(7, 8), steps=draw.T, dropout=draw.variant["dropout"]
+    )
+    settings = {
+        "ids": draw.ids(config.vocab_size),
+        "offsets": draw.offsets,
+        "config": config,
+        "neuron": draw.neuron,
+        "rng": draw.size(0, 10**6),
+    }
+    return Problem({}, settings, draw.params(init_spiking_textcnn(config, draw.rng)))
 
 
 def adapt_distillation(forward, backward):

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 
+from .options import at_least
+
 # Positions as strong as words: in these sentences order decides as often as a word does.
 MODEL = {
     "width": 96, "mlp_width": 192, "blocks": 2, "heads": 4, "position_std": 1.0, "dropout": 0.0
@@ -15,7 +17,6 @@ MODEL = {
 BOTH = {"learning_rate": 3e-3, "batch_tokens": 384}
 STAGE1 = {**BOTH, "epochs": 16, "w_ce": 0.0, "w_kl": 0.0, "w_feat": 1.0, "w_emb": 1.0}
 STAGE2 = {**BOTH, "epochs": 12, "w_ce": 0.3, "w_kl": 1.0, "w_feat": 0.0}
-DIRECT = {"w_ce": 1.0, "w_kl": 0.0, "w_emb": 0.0, "embedding": "random"}
 ROWS = {
     "majority": "majority class",
     "bag_of_words": "bag of words and bigrams (naive Bayes)",
@@ -44,24 +45,13 @@ def register(commands):
         help="new folder for the runs (default: runs/demo, or runs/demo-2, ... where taken)",
     )
     demo.add_argument(
-        "--seed", metavar="N", type=_at_least(0), default=0, help="first seed (default: 0)"
+        "--seed", metavar="N", type=at_least(0), default=0, help="first seed (default: 0)"
     )
     demo.add_argument(
-        "--seeds", metavar="N", type=_at_least(1), default=1, help="students a kind (default: 1)"
+        "--seeds", metavar="N", type=at_least(1), default=1, help="students a kind (default: 1)"
     )
     demo.add_argument("--json", action="store_true", help="print one line of JSON last")
     demo.set_defaults(run=run_demo)
-
-
-def _at_least(least):
-    """What argparse reads a whole number with."""
-
-    def parse(text):
-        if not text.lstrip("-").isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text}: give a whole number, {least} or more")
-        return int(text)
-
-    return parse
 
 
 def run_demo(args):
@@ -152,6 +142,7 @@ def _baselines(cache, splits):
 def _students(cache, out, seed):
     """Train the three students of one seed; test accuracy of each."""
     from ..training.loop import TrainingSettings
+    from ..training.recipe import WITHOUT_TEACHER
     from ..training.stages import (
         new_student,
         run_stage,
@@ -188,7 +179,7 @@ def _students(cache, out, seed):
         name = "no_attention" if suffix else "distilled"
         return score(trained(name, "finetune", params, config, stage2, out / start), config)
 
-    alone = replace(stage2, **DIRECT)
+    alone = replace(stage2, **WITHOUT_TEACHER)
     direct = trained("direct", "finetune", new_student(cache, config, alone), config, alone)
     return {
         "direct": score(direct, config),

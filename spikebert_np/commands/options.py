@@ -60,6 +60,17 @@ def read_config(args):
     return read_toml(args.config) if args.config else {}
 
 
+def at_least(least):
+    """What argparse reads a whole number with, `least` or more."""
+
+    def parse(text):
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: give a whole number, {least} or more")
+        return int(text)
+
+    return parse
+
+
 @contextmanager
 def patient_output():
     """What is printed may fail: a reader of the pipe that leaves, as `head` does, ends no work."""

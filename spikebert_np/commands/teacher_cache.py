@@ -13,37 +13,86 @@ from ..errors import InputError
 
 
 def run_cache(args):
+    from ..data.sentences import split_texts
+    from ..data.shipped import open_corpus
+    from ..data.teacher_cache_writer import refuse_existing
+
+    refuse_existing(args.out)
+    try:
+        layers = args.layers and [int(part) for part in args.layers.split(",")]
+    except ValueError:
+        layers = [args.layers]
+    corpus = open_corpus(args.data)
+    if args.sentences:
+        corpus = split_texts(args.data, corpus)
+    cache_corpus(
+        args.teacher,
+        args.data,
+        corpus,
+        args.out,
+        layers=layers,
+        max_tokens=args.max_tokens,
+        hidden_sentences=args.hidden_sentences,
+        dtype=args.dtype,
+        max_bytes=args.max_bytes,
+        smallest_vocabulary=args.reduce_vocabulary,
+    )
+
+
+def cache_corpus(
+    teacher,
+    where,
+    corpus,
+    out,
+    *,
+    layers=None,
+    max_tokens=128,
+    hidden_sentences=None,
+    dtype="float16",
+    max_bytes=None,
+    smallest_vocabulary=False,
+    quiet=False,
+):
+    """Write what a teacher (as `resolve_teacher` names it) makes of a corpus into the folder `out`.
+
+    where: names the corpus {name: Split} in errors. The other arguments are the flags of
+    `spikebert teacher cache`. Raises InputError where something does not fit.
+    """
     from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher
     from ..data.readers import corpus_digest
-    from ..data.sentences import split_texts
-    from ..data.shipped import open_corpus
-    from ..data.teacher_cache_writer import refuse_existing, write_cache
+    from ..data.teacher_cache_writer import write_cache
     from ..data.tokenizer import encode_texts, reduce_vocabulary
     from ..training.frozen_teacher import linear_head_logits, read_sentences
     from ..training.workers import worker_count, workers
 
-    refuse_existing(args.out)
-    folder = resolve_teacher(args.teacher)
+    folder = resolve_teacher(teacher)
     config, params, tokenizer = load_teacher(folder)
-    layers = _parse_layers(args.layers, config.depth)
-    check_max_tokens(args.max_tokens, config, folder)
-    corpus = open_corpus(args.data)
-    if args.sentences:
-        corpus = split_texts(args.data, corpus)
+    layers = check_layers(layers, config.depth)
+    check_max_tokens(max_tokens, config, folder)
     labels, splits = _join_labels(corpus)
-    classes = _count_classes(args.data, folder, config, labels, splits)
+    classes = _count_classes(where, folder, config, labels, splits)
     texts = [text for split in corpus.values() for text in split.texts]
-    ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=args.max_tokens)
+    ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=max_tokens)
     kept = np.arange(config.vocab_size)  # the teacher's id of each of the cache's ids
-    if args.reduce_vocabulary:
+    if smallest_vocabulary:
         tokenizer, kept = reduce_vocabulary(tokenizer, ids)
     counts = ", ".join(f"{name} {last - first:,}" for name, (first, last) in splits.items())
     print(
         f"{len(texts):,} sentences ({counts}), {len(ids):,} tokens; "
-        f"{truncated:,} sentences cut to {args.max_tokens} tokens"
+        f"{truncated:,} sentences cut to {max_tokens} tokens"
     )
-    hidden_sentences = _hidden_sentences(args, offsets, config.width, layers, classes, len(kept))
+    hidden_sentences = _fitting_sentences(
+        out,
+        offsets,
+        hidden_sentences,
+        max_bytes,
+        width=config.width,
+        layers=layers,
+        classes=classes,
+        vocab_size=len(kept),
+        dtype=dtype,
+    )
 
     def logits(values):
         if config.classes:
@@ -60,7 +109,7 @@ def run_cache(args):
     to_read = len(ids) if classes else int(offsets[hidden_sentences])
     with (
         workers(worker_count()) as run,
-        tqdm(total=to_read, desc="teacher", unit=" tokens", unit_scale=True) as bar,
+        tqdm(total=to_read, desc="teacher", unit=" tokens", unit_scale=True, disable=quiet) as bar,
     ):
 
         def read_shard(first, last):
@@ -70,7 +119,7 @@ def run_cache(args):
             return states, values if classes else {}
 
         write_cache(
-            args.out,
+            out,
             ids=np.searchsorted(kept, ids),
             offsets=offsets,
             splits=splits,
@@ -80,29 +129,29 @@ def run_cache(args):
             layers=layers,
             read_shard=read_shard,
             hidden_sentences=hidden_sentences,
-            hidden_dtype=args.dtype,
+            hidden_dtype=dtype,
             logits=logits if classes else None,
             about={
                 "teacher": {
-                    "name": public_name(args.teacher, folder),
+                    "name": public_name(teacher, folder),
                     "sha256": file_digest(folder / "model.safetensors", "sha256"),
                     "blocks": config.depth,
                     "width": config.width,
                     "mlp_width": config.mlp_width,
                 },
                 "corpus_sha256": corpus_digest(corpus),
-                "max_tokens": args.max_tokens,
+                "max_tokens": max_tokens,
                 "truncated": truncated,
             },
             found=bar.update,
         )
-    errors = json.loads((args.out / "manifest.json").read_text("utf-8"))["hidden_error"]
+    errors = json.loads((out / "manifest.json").read_text("utf-8"))["hidden_error"]
     for layer, error in errors.items():
         print(
-            f"layer {layer} as {args.dtype}: {error['relative_rms']:.2%} of its root mean square "
+            f"layer {layer} as {dtype}: {error['relative_rms']:.2%} of its root mean square "
             f"lost, at most {error['max']:.3g} in a number"
         )
-    print(f"{args.out}: written")
+    print(f"{out}: written")
 
 
 def public_name(name, folder):
@@ -133,17 +182,15 @@ def check_max_tokens(max_tokens, config, folder):
         )
 
 
-def _parse_layers(text, depth):
-    if text is None:
+def check_layers(layers, depth):
+    """The layers in order; without any, the middle and the last."""
+    if layers is None:
         return sorted({(depth + 1) // 2, depth})
-    try:
-        layers = [int(part) for part in text.split(",")]
-    except ValueError:
-        layers = []
-    if not layers or len(set(layers)) < len(layers) or not all(0 <= n <= depth for n in layers):
+    allowed = all(type(layer) is int and 0 <= layer <= depth for layer in layers)
+    if not layers or not allowed or len(set(layers)) < len(layers):
         raise InputError(
-            f"--layers {text}: give different numbers from 0 to {depth}, the teacher's last block, "
-            "with commas between them"
+            f"--layers {','.join(map(str, layers))}: give different numbers from 0 to {depth}, the "
+            "teacher's last block, with commas between them"
         )
     return sorted(layers)
 
@@ -176,9 +223,12 @@ def _count_classes(path, folder, config, labels, splits):
     return labelled if "train" in splits else 0
 
 
-def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
-    """How many sentences keep their hidden states. Says how much will be written, and refuses what
-    does not fit --max-bytes or the disk."""
+def _fitting_sentences(out, offsets, chosen, max_bytes, *, width, layers, **counts):
+    """How many sentences keep their hidden states: `chosen`, None for all, or fewer by max_bytes.
+
+    counts: classes, vocab_size and dtype of cache_bytes. Says how much will be written, and refuses
+    what does not fit max_bytes or the disk.
+    """
     from ..data.teacher_cache_shards import token_bytes
     from ..data.teacher_cache_writer import cache_bytes
 
@@ -188,22 +238,20 @@ def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
             width,
             layers=len(layers),
             hidden_sentences=hidden_sentences,
-            classes=classes,
-            vocab_size=vocab_size,
-            dtype=args.dtype,
+            **counts,
         )
 
     sentences = len(offsets) - 1
-    chosen = sentences if args.hidden_sentences is None else args.hidden_sentences
+    chosen = sentences if chosen is None else chosen
     if not 1 <= chosen <= sentences:
         raise InputError(f"--hidden-sentences must be from 1 to the corpus's {sentences:,}")
-    if args.max_bytes is not None:
-        states = int(args.max_bytes) - size(0)
-        tokens = states // token_bytes(width, len(layers), args.dtype)
+    if max_bytes is not None:
+        states = int(max_bytes) - size(0)
+        tokens = states // token_bytes(width, len(layers), counts["dtype"])
         chosen = min(chosen, int(np.searchsorted(offsets, tokens, side="right")) - 1)
         if chosen < 1:
             raise InputError(
-                f"--max-bytes {args.max_bytes:,.0f}: one sentence needs {size(1):,}; give more, "
+                f"--max-bytes {max_bytes:,.0f}: one sentence needs {size(1):,}; give more, "
                 "or fewer --layers"
             )
     print(
@@ -211,7 +259,7 @@ def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
         f"after layers {', '.join(map(str, layers))}",
         flush=True,
     )
-    existing = next(p for p in args.out.absolute().parents if p.exists())
+    existing = next(p for p in out.absolute().parents if p.exists())
     free = shutil.disk_usage(existing).free
     if free < size(chosen):
         raise InputError(

@@ -23,15 +23,36 @@ TEACHER_HELP = {
 
 
 def run_finetune(args):
+    from ..training.checkpoint import dataclass_from
+    from ..training.finetune_teacher import TeacherSettings
+    from .options import chosen
+
+    refuse_taken(args.out)
+    settings = dataclass_from(TeacherSettings, chosen(args, TEACHER_HELP, {}), "flags")
+    finetune(
+        args.teacher,
+        args.data,
+        args.out,
+        settings,
+        max_tokens=args.max_tokens,
+        json_line=args.json,
+        quiet=args.quiet,
+    )
+
+
+def finetune(teacher, data, out, settings, *, max_tokens, json_line=False, quiet=False):
+    """Fine-tune a teacher (as `resolve_teacher` names it) on the corpus at the path `data`.
+
+    settings: TeacherSettings. Writes the directory `out`, whole or not at all; raises InputError
+    where something does not fit.
+    """
     from ..data.corpus import Corpus
     from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher
     from ..data.readers import corpus_digest
     from ..data.tokenizer import encode_texts
     from ..models.bert_checkpoint import write_bert_config
-    from ..training.checkpoint import dataclass_from
     from ..training.finetune_teacher import (
-        TeacherSettings,
         learning_rate_scales,
         new_classifier,
         teacher_accuracy,
@@ -39,22 +60,19 @@ def run_finetune(args):
     )
     from ..training.teacher_loop import training_bytes
     from ..training.workers import workers
-    from .options import chosen
     from .teacher_cache import check_max_tokens, load_teacher, public_name
 
-    refuse_taken(args.out)
-    settings = dataclass_from(TeacherSettings, chosen(args, TEACHER_HELP, {}), "flags")
-    source = resolve_teacher(args.teacher)
+    source = resolve_teacher(teacher)
     config, params, tokenizer = load_teacher(source)
-    check_max_tokens(args.max_tokens, config, source)
-    corpus, classes = read_labelled(args.data)
+    check_max_tokens(max_tokens, config, source)
+    corpus, classes = read_labelled(data)
     splits, truncated = {}, 0
     for name, split in corpus.items():
-        ids, offsets, cut = encode_texts(tokenizer, split.texts, max_tokens=args.max_tokens)
+        ids, offsets, cut = encode_texts(tokenizer, split.texts, max_tokens=max_tokens)
         splits[name], truncated = Corpus(ids, offsets, split.labels), truncated + cut
     config, params = new_classifier(params, config, classes, settings)
     counts = " and ".join(f"{name} {len(split.texts):,}" for name, split in corpus.items())
-    print(f"{counts} sentences, {classes} classes; {truncated:,} cut to {args.max_tokens} tokens")
+    print(f"{counts} sentences, {classes} classes; {truncated:,} cut to {max_tokens} tokens")
 
     def prepare(folder):
         write_bert_config(folder / "config.json", config)
@@ -63,18 +81,18 @@ def run_finetune(args):
                 shutil.copyfile(source / name, folder / name)
 
     about = asdict(settings) | {
-        "max_tokens": args.max_tokens,
-        "teacher": public_name(args.teacher, source),
+        "max_tokens": max_tokens,
+        "teacher": public_name(teacher, source),
         "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
         "corpus_sha256": corpus_digest(corpus),
     }
-    folder, count = open_folder(args.out, about, prepare)
+    folder, count = open_folder(out, about, prepare)
     print(
         f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB", flush=True
     )
     with workers(count) as run:
         train_into(
-            args.out,
+            out,
             folder,
             params,
             config,
@@ -86,8 +104,8 @@ def run_finetune(args):
             measure=lambda: teacher_accuracy(params, config, splits["dev"], run),
             scales=learning_rate_scales(params, config.depth, settings.layer_decay),
             run=run,
-            json_line=args.json,
-            quiet=args.quiet,
+            json_line=json_line,
+            quiet=quiet,
         )
 
 

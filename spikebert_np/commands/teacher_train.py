@@ -1,7 +1,6 @@
 """`spikebert teacher train`: a BERT from nothing but text."""
 
-from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 
@@ -25,51 +24,57 @@ _DEV_SHARE, _DEV_SENTENCES = 50, 2000
 
 def run_train(args):
     """Pre-train; and fine-tune what came out, where --data asks for that."""
-    from .teacher_finetune import TEACHER_HELP, read_labelled, run_finetune
+    from ..training.checkpoint import dataclass_from
+    from ..training.finetune_teacher import TeacherSettings
+    from ..training.pretrain_teacher import PretrainingSettings, TeacherShape
+    from .options import chosen
+    from .teacher_finetune import finetune, read_labelled
 
     refuse_taken(args.out)
+    settings = dataclass_from(PretrainingSettings, chosen(args, PRETRAINING_HELP, {}), "flags")
+    shape = {field.name: getattr(args, field.name) for field in fields(TeacherShape)}
+    shape = dataclass_from(TeacherShape, shape, "flags")
+    about = {"max_tokens": args.max_tokens, "quiet": args.quiet}
     if not args.data:
-        _pretrain(args, args.out, json_line=args.json)
+        pretrain(args.text, args.out, settings, shape, json_line=args.json, **about)
         return
     read_labelled(args.data)  # before hours of work
     pretrained = args.out.with_name(f"{args.out.name}-pretrained")
     if not pretrained.is_dir():
-        _pretrain(args, pretrained, json_line=False)
-    flags = dict.fromkeys(TEACHER_HELP) | {"seed": args.seed, "dropout": args.dropout}
-    shared = {name: getattr(args, name) for name in ("data", "out", "max_tokens", "json", "quiet")}
-    run_finetune(Namespace(teacher=str(pretrained), **flags, **shared))
+        pretrain(args.text, pretrained, settings, shape, **about)
+    task = {"seed": settings.seed, "dropout": settings.dropout}
+    finetune(pretrained, args.data, args.out, TeacherSettings(**task), json_line=args.json, **about)
 
 
-def _pretrain(args, out, *, json_line):
+def pretrain(text, out, settings, shape, *, max_tokens, json_line=False, quiet=False):
+    """Pre-train a BERT on the train splits of the corpora at the paths `text`.
+
+    settings: PretrainingSettings, shape: TeacherShape. Writes the directory `out`, whole or not at
+    all; raises InputError where something does not fit.
+    """
     from ..data.corpus import Corpus
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..data.vocabulary import train_tokenizer
     from ..models.bert_checkpoint import write_bert_config
-    from ..training.checkpoint import dataclass_from
     from ..training.pretrain_teacher import (
-        PretrainingSettings,
         init_bert,
         masked_word_accuracy,
         masked_word_gradients,
     )
     from ..training.teacher_loop import training_bytes
     from ..training.workers import workers
-    from .options import chosen
 
-    refuse_taken(args.out)
-    settings = dataclass_from(PretrainingSettings, chosen(args, PRETRAINING_HELP, {}), "flags")
-    config = _config(args, settings)
-    sentences, digest = _read_sentences(args.text)
-    shape = {name: getattr(args, name) for name in ("layers", "hidden", "heads", "vocab_size")}
-    about = asdict(settings) | shape | {"max_tokens": args.max_tokens}
+    config = bert_config(shape, settings, max_tokens)
+    sentences, digest = training_sentences(text)
+    about = asdict(settings) | asdict(shape) | {"max_tokens": max_tokens}
 
     def prepare(folder):
-        train_tokenizer(sentences, args.vocab_size).save(str(folder / "tokenizer.json"))
+        train_tokenizer(sentences, shape.vocab_size).save(str(folder / "tokenizer.json"))
         write_bert_config(folder / "config.json", config)
 
     folder, count = open_folder(out, about | {"text_sha256": digest}, prepare)
     tokenizer = load_tokenizer(folder)
-    ids, offsets, truncated = encode_texts(tokenizer, sentences, max_tokens=args.max_tokens)
+    ids, offsets, truncated = encode_texts(tokenizer, sentences, max_tokens=max_tokens)
     params = init_bert(config, np.random.default_rng(settings.seed))
     order = np.random.default_rng(settings.seed).permutation(len(sentences))
     held = min(_DEV_SENTENCES, max(1, len(sentences) // _DEV_SHARE))
@@ -78,7 +83,7 @@ def _pretrain(args, out, *, json_line):
     )
     print(
         f"{len(sentences):,} sentences, {len(ids):,} tokens of {tokenizer.get_vocab_size():,} "
-        f"pieces; {truncated:,} cut to {args.max_tokens}; {held:,} kept aside as dev\n"
+        f"pieces; {truncated:,} cut to {max_tokens}; {held:,} kept aside as dev\n"
         f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB",
         flush=True,
     )
@@ -96,25 +101,21 @@ def _pretrain(args, out, *, json_line):
             measure=lambda: masked_word_accuracy(params, config, dev, run, seed=settings.seed),
             run=run,
             json_line=json_line,
-            quiet=args.quiet,
+            quiet=quiet,
         )
 
 
-def _config(args, settings):
+def bert_config(shape, settings, max_tokens):
+    """The BertConfig of a TeacherShape."""
     from ..models.bert import BertConfig
 
-    for name in ("vocab_size", "layers", "hidden", "heads"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1")
-    if args.hidden % args.heads:
-        raise InputError(f"--hidden {args.hidden} is no multiple of --heads {args.heads}")
     return BertConfig(
-        vocab_size=args.vocab_size,
-        width=args.hidden,
-        depth=args.layers,
-        heads=args.heads,
-        mlp_width=4 * args.hidden,
-        max_positions=args.max_tokens,
+        vocab_size=shape.vocab_size,
+        width=shape.hidden,
+        depth=shape.layers,
+        heads=shape.heads,
+        mlp_width=4 * shape.hidden,
+        max_positions=max_tokens,
         token_types=2,
         norm_eps=1e-12,
         dropout=settings.dropout,
@@ -122,7 +123,7 @@ def _config(args, settings):
     )
 
 
-def _read_sentences(paths):
+def training_sentences(paths):
     """(sentences, sha256) of the train splits of all paths; labels play no part."""
     import hashlib
 

@@ -101,8 +101,9 @@ def register(commands):
         "--model",
         dest="kind",
         choices=list(KINDS),
-        help="what to train: the student, or a convolutional baseline without or with spikes, "
-        "whose own flags stand below (default: spikebert)",
+        help="what to train: the student (default), or a convolutional baseline without spikes or "
+        "with. textcnn takes --dropout (0.5) and the two flags of its own below; spiking_textcnn "
+        "these, --width, --steps and the neuron's",
     )
     add_flags(finetune, SpikingTextCNNConfig, "model, of textcnn and spiking_textcnn", CNN_HELP)
     finetune.add_argument(
@@ -176,7 +177,7 @@ def _train(args):
     data = {"stage": args.stage, "cache": str(cache_name), "more": [*map(str, more_names)]}
     data["init"] = str(init or "")
     data["embedding_scale"] = teacher_word_rows(cache)[1]
-    if args.stage == "pretrain":
+    if args.stage == "pretrain" and kind_of(config).taps:
         print(_lessons(cache, config))
     if not args.quiet:
         print(
@@ -192,7 +193,7 @@ def _train(args):
         settings,
         more=more,
         tables={"training": asdict(settings), "data": data},
-        on_epoch=_print_epoch,
+        on_epoch=print_epoch,
         quiet=args.quiet,
     )
     print(f"saved in {args.out}: read {args.out / 'report.md'}")
@@ -296,7 +297,8 @@ def _lessons(cache, config):
     return text
 
 
-def _print_epoch(record):
+def print_epoch(record):
+    """One line of a training run."""
     shown = {name: value for name, value in record.items() if name not in ("epoch", "step")}
     text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
     print(f"epoch {record['epoch']}: {text}", flush=True)

@@ -73,8 +73,8 @@ class Conv1dCache(NamedTuple):
 def conv1d_forward(x, weight, bias, offsets):
     """y[n] = b + sum over j of x[n + j - left] W[j], within each sentence.
 
-    x: (..., N, D_in), weight: (K*D_in, D_out), of which the rows j*D_in to (j+1)*D_in are W[j], the
-    K of PyTorch's weight (D_out, D_in, K); bias: (D_out,), offsets: (B + 1,).
+    x: (..., N, D_in), weight: (K*D_in, D_out), whose rows j*D_in to (j+1)*D_in are W[j] (PyTorch's
+    weight, (D_out, D_in, K), holds W[j].T at [:, :, j]); bias: (D_out,), offsets: (B + 1,).
     Returns y (..., N, D_out) and the cache.
     """
     # 1. Each token with its neighbours.

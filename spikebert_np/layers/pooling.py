@@ -33,7 +33,7 @@ class MaxPoolCache(NamedTuple):
     """Which token won: the gradient goes to it alone."""
 
     winners: np.ndarray  # (..., B, D) index into the N tokens
-    tokens: int  # N
+    offsets: np.ndarray  # (B + 1,)
 
 
 def max_pool_forward(x, offsets):
@@ -42,11 +42,11 @@ def max_pool_forward(x, offsets):
     x: (..., N, D), offsets: (B + 1,), no sentence empty. Of equal tokens the first wins.
     Returns y (..., B, D) and the cache.
     """
-    *leading, N, D = x.shape
+    *leading, _, D = x.shape
     winners = np.empty((*leading, len(offsets) - 1, D), np.intp)  # (..., B, D)
     for b, start in enumerate(offsets[:-1]):
         winners[..., b, :] = start + x[..., start : offsets[b + 1], :].argmax(axis=-2)
-    return np.take_along_axis(x, winners, axis=-2), MaxPoolCache(winners, N)
+    return np.take_along_axis(x, winners, axis=-2), MaxPoolCache(winners, offsets)
 
 
 def max_pool_backward(dy, cache):
@@ -55,9 +55,9 @@ def max_pool_backward(dy, cache):
     Where tokens tie the maximum has a corner: any split among them is a subgradient. The first one
     takes all of it, as in PyTorch's max over an axis.
     """
-    winners, tokens = cache
+    winners, offsets = cache
     *leading, _, D = dy.shape
-    dx = np.zeros((*leading, tokens, D), dy.dtype)  # (..., N, D)
+    dx = np.zeros((*leading, offsets[-1], D), dy.dtype)  # (..., N, D)
     # y[b] = x[winners[b]]; two sentences never share a token, so nothing is overwritten.
     np.put_along_axis(dx, winners, dy, axis=-2)
     return dx

@@ -5,18 +5,18 @@ for text classification", ICLR).
     for each kernel width K:  mean over the sentence of LIF(layer norm(conv1d(x))) -> (T, B, F)
     logits (B, C) = mean over T of linear(dropout(the firing rates of all kernels, end to end))
 
-Of the paper and its code: kernels of 3, 4 and 5 tokens, 100 filters each, spikes pooled by their
-mean (TextCNN's maximum of spikes would be 1 nearly everywhere), a threshold of 1. What differs:
+From the paper and its code: kernels of 3, 4 and 5 tokens, 100 filters each, spikes pooled by their
+mean and not their maximum, a threshold of 1. What differs:
 
-- Trained directly with surrogate gradients. The paper trains a TextCNN first, copies its weights
-  into the spiking one and fine-tunes that; its embeddings are shifted into [0, 1] and drawn as
-  random spike trains of T = 50 steps. Here the current flows into a LIF encoder for T = 4, as
-  in the student, and the student's linear layer and layer norm give it the threshold's size.
-- The layer norm before the neurons, which is SpikeBERT's; the paper has none, but 50 steps.
-- One layer of neurons: the paper puts LIF neurons behind the mean and behind the linear layer too,
-  where at T = 4 a rate would be rounded to fifths.
-- Dropout as in TextCNN, SpikeBERT's neuron (tau 2, ATan) where the paper leaks nothing (beta 1,
-  fast sigmoid), AdamW at a rate of our own.
+- Trained directly, with surrogate gradients. The paper trains a TextCNN first, copies its weights
+  into the spiking one and fine-tunes that, over T = 50 steps of random spikes drawn from embeddings
+  shifted into [0, 1]. Here the current flows into LIF neurons for T = 4, as in the student, whose
+  linear layer and layer norm give it the threshold's size.
+- Layer norm before the neurons, as in SpikeBERT; the paper has none.
+- The firing rates go to the classifier as they are. The paper puts LIF neurons behind the mean and
+  behind the classifier too, where at T = 4 each rate would be rounded to quarters.
+- SpikeBERT's neuron (tau 2, ATan), where the paper's leaks nothing (beta 1, fast sigmoid), and
+  TextCNN's dropout.
 
 Letters: T spike steps, N packed tokens, B sentences, D_emb and D widths, K tokens of a window, F
 filters of one kernel width, V vocabulary, C classes.
@@ -47,34 +47,24 @@ from ..layers.pooling import (
     mean_pool_backward,
     mean_pool_forward,
 )
-from .textcnn import TextCNNOutput, check_textcnn
+from .textcnn import TextCNNConfig, TextCNNOutput
 
 
 @dataclass(frozen=True)
-class SpikingTextCNNConfig:
-    """The shape and the constants of a spiking TextCNN.
+class SpikingTextCNNConfig(TextCNNConfig):
+    """The shape of a TextCNN, and the constants of its spikes.
 
-    width: D, of the spikes that the convolutions read. kernel_widths: the K of each convolution.
-    filters: F of each of them. steps: T.
-    max_tokens: what a longer sentence is cut to where it is read; the model itself has no limit.
-    dropout: rate on the pooled features, in training only.
+    width: D, of the spikes that the convolutions read. steps: T.
 
     Raises ValueError where a number is out of range.
     """
 
-    vocab_size: int
-    classes: int = 2
-    embedding_width: int = 384
-    max_tokens: int = 128
     width: int = 256
-    kernel_widths: tuple = (3, 4, 5)
-    filters: int = 100
     steps: int = 4
-    dropout: float = 0.5
     neuron: LIFNeuron = field(default_factory=LIFNeuron)
 
     def __post_init__(self):
-        check_textcnn(self)
+        super().__post_init__()
         for name in ("width", "steps"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} = {value}: it must be at least 1")

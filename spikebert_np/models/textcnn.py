@@ -28,18 +28,6 @@ from ..layers.parameters import with_prefix
 from ..layers.pooling import MaxPoolCache, max_pool_backward, max_pool_forward
 
 
-def check_textcnn(config):
-    """Raises ValueError where a number of a TextCNN's config, spiking or not, is out of range."""
-    for name in ("vocab_size", "classes", "embedding_width", "filters", "max_tokens"):
-        if (value := getattr(config, name)) < 1:
-            raise ValueError(f"{name} = {value}: it must be at least 1")
-    widths = config.kernel_widths
-    if not widths or min(widths) < 1 or len({*widths}) < len(widths):
-        raise ValueError(f"kernel_widths = {list(widths)}: give distinct widths of at least 1")
-    if not 0 <= config.dropout < 1:
-        raise ValueError(f"dropout = {config.dropout}: it must be from 0 to below 1")
-
-
 @dataclass(frozen=True)
 class TextCNNConfig:
     """The shape of a TextCNN.
@@ -60,7 +48,14 @@ class TextCNNConfig:
     dropout: float = 0.5
 
     def __post_init__(self):
-        check_textcnn(self)
+        for name in ("vocab_size", "classes", "embedding_width", "max_tokens", "filters"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} = {value}: it must be at least 1")
+        widths = self.kernel_widths
+        if not widths or min(widths) < 1 or len({*widths}) < len(widths):
+            raise ValueError(f"kernel_widths = {list(widths)}: give distinct widths of at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout}: it must be from 0 to below 1")
 
 
 def init_textcnn(config, rng):

@@ -125,7 +125,7 @@ def model_choices(model, neuron, where):
     if "neuron" in model:
         raise InputError(f"{where} [model]: the neuron has a table of its own, [neuron]")
     model = {"kind": "spikebert"} | model
-    if model["kind"] not in KINDS:
+    if model["kind"] not in list(KINDS):  # whatever TOML holds, hashable or not
         raise InputError(
             f"{where} [model]: kind = {model['kind']!r}: choose from {', '.join(KINDS)}"
         )

@@ -13,16 +13,6 @@ DEFAULT_PENALTY = 0.03
 STEPS = 300
 
 
-def choose_penalty(features, labels, classes, dev_features, dev_labels):
-    """The penalty of the best dev accuracy; of two as good, the stronger."""
-
-    def dev_accuracy(penalty):
-        weight, bias = fit_linear_head(features, labels, classes, penalty=penalty)
-        return ((dev_features @ weight + bias).argmax(axis=1) == dev_labels).mean()
-
-    return max(PENALTIES, key=dev_accuracy)
-
-
 def fit_linear_head(features, labels, classes, *, penalty=DEFAULT_PENALTY):
     """weight (D, C) and bias (C,) that minimise cross-entropy + penalty/2 |weight|².
 
@@ -36,6 +26,22 @@ def fit_linear_head(features, labels, classes, *, penalty=DEFAULT_PENALTY):
     weight, bias = _minimise(x, labels, classes, penalty, 1 / (curvature + 0.5 + penalty))
     weight = weight / spread[:, None]  # (D, C)
     return weight, bias - mean @ weight
+
+
+def choose_penalty(
+    features, labels, classes, dev_features, dev_labels, *, fit=fit_linear_head, penalties=PENALTIES
+):
+    """The penalty of the best dev accuracy; of two as good, the stronger.
+
+    fit: `fit_linear_head`, or another function that takes and returns the same. penalties: those to
+    try, strong to weak.
+    """
+
+    def dev_accuracy(penalty):
+        weight, bias = fit(features, labels, classes, penalty=penalty)
+        return ((dev_features @ weight + bias).argmax(axis=1) == dev_labels).mean()
+
+    return max(penalties, key=dev_accuracy)
 
 
 def _minimise(x, labels, classes, penalty, rate):

@@ -3,7 +3,7 @@
 Letters: N packed tokens, K masked ones, B sentences, V vocabulary, D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -35,6 +35,26 @@ class PretrainingSettings:
     dropout: float = 0.1
     patience: int = 3
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class TeacherShape:
+    """The size of a BERT from nothing. Raises ValueError where a number does not do.
+
+    vocab_size: word pieces at most; layers: blocks; hidden: width D.
+    """
+
+    vocab_size: int = 8000
+    layers: int = 4
+    hidden: int = 256
+    heads: int = 4
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ValueError(f"{name} = {value}: it must be at least 1")
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is no multiple of heads {self.heads}")
 
 
 def init_bert(config, rng):

@@ -1,0 +1,91 @@
+"""How long, how much memory and disk a step will about take: said before it starts, never measured.
+
+From two figures. Work: a pass forward through a block of width D costs 24 D² floating-point
+operations a token (4 D² weights of attention, 8 D² of the MLP, two operations each), and a backward
+pass costs twice that again; one core does RATE a second: MiniLM's fine-tuning reads 546 tokens a
+core-second, BERT-base's 68 (README), both 35e9, and a student of two blocks comes to 45e9. Text: a
+token for each run of letters or digits, Chinese character or mark, and one in eight words is cut in
+two.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ..models.bert_checkpoint import tensor_names
+from .teacher_loop import training_bytes
+from .workers import worker_count
+
+RATE = 35e9
+PYTHON_BYTES = 350_000_000
+_TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")
+
+
+class Estimate(NamedTuple):
+    seconds: float = 0.0
+    disk_bytes: float = 0.0
+    memory_bytes: float = PYTHON_BYTES
+
+
+def count_tokens(texts, max_tokens):
+    """About how many tokens texts make, [CLS] and [SEP] included, each cut to max_tokens."""
+    return sum(min(max_tokens, 2 + 9 * len(_TOKEN.findall(text)) // 8) for text in texts)
+
+
+def block_work(width, blocks):
+    """Operations a token of a forward pass."""
+    return 24 * width**2 * blocks
+
+
+def bert_bytes(config):
+    return 4 * _parameters(config)
+
+
+def _parameters(config):
+    return sum(int(np.prod(shape)) for _, shape in tensor_names(config).values())
+
+
+def teacher_training(config, settings, tokens, *, words=False):
+    """An Estimate of fine-tuning on so many tokens, or with `words`, of learning masked words."""
+    work = block_work(config.width, config.depth)
+    if words:
+        work += 2 * 0.15 * config.width * config.vocab_size
+    seconds = settings.epochs * tokens * 3 * work / (RATE * worker_count())
+    shapes = {key: shape for key, (_, shape) in tensor_names(config).items()}
+    if words:
+        shapes["mlm.bias"] = (config.vocab_size,)
+    empty = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    memory = training_bytes(empty, config, settings, worker_count())
+    return Estimate(seconds, bert_bytes(config), memory)
+
+
+def caching(config, cache, tokens, sentences):
+    """An Estimate of reading so many tokens, whose hidden states are kept by a CacheSettings."""
+    share = min(1.0, (cache.hidden_sentences or sentences) / sentences)
+    token_bytes = 2 * config.width if cache.dtype == "float16" else config.width + 4
+    seconds = tokens * block_work(config.width, config.depth) / (RATE * worker_count())
+    hidden = share * len(cache.layers) * token_bytes
+    disk = tokens * (4 + hidden) + 2 * config.vocab_size * config.width
+    return Estimate(seconds, disk, PYTHON_BYTES + 2 * bert_bytes(config))
+
+
+def student_training(config, settings, tokens):
+    """An Estimate of training a student, or a convolutional baseline, on so many tokens.
+
+    Of memory: the weights four times (AdamW's means and the best epoch), and three times what a
+    batch, or a batch of 2,048 tokens of dev, keeps for its backward pass.
+    """
+    steps, width = getattr(config, "steps", 1), getattr(config, "width", config.embedding_width)
+    if blocks := getattr(config, "blocks", 0):
+        work, kept = block_work(width, blocks), blocks * (18 * width + 3 * config.mlp_width)
+    else:
+        taken = sum(config.kernel_widths)
+        work, kept = 2 * taken * width * config.filters, taken * width
+    weights = 4 * config.vocab_size * config.embedding_width
+    batch = max(settings.batch_tokens, 2048)
+    return Estimate(
+        settings.epochs * tokens * 3 * steps * work / RATE,
+        weights,
+        PYTHON_BYTES + 4 * weights + 3 * 4 * batch * steps * kept,
+    )
