@@ -145,26 +145,40 @@ class Reproduction:
         cost = estimate.caching(config, recipe.cache, task_tokens, len(everything))
         add("cache", (split, teacher), settings, cost, self._cache)
         if recipe.stage1:
-            settings = _plain(recipe.cache) | self._identity(self.general)
-            settings |= {"sentences": recipe.stage1.sentences, "text_sha256": self.text_digest}
-            share = min(1.0, recipe.stage1.sentences / max(1, len(self.sentences)))
-            tokens = share * estimate.count_tokens(self.sentences, length)
-            whole = replace(recipe.cache, hidden_sentences=0)
-            cost = estimate.caching(config, whole, tokens, recipe.stage1.sentences)
+            tokens, settings, cost = self._text_cache(config, recipe.stage1.sentences)
+            settings |= self._identity(self.general)
             add("stage1-cache", (pretrained,), settings, cost, self._cache_text)
             stage1 = "stage1"
             settings = {"training": asdict(recipe.stage1_training)} | self._model("distilled")
             cost = self._cost("distilled", config, recipe.stage1_training, tokens)
             add(stage1, ("cache", "stage1-cache"), settings, cost, self._stage1)
+        more, more_tokens = "", 0
+        if recipe.stage2.sentences:
+            more = "more-cache"
+            more_tokens, settings, cost = self._text_cache(config, recipe.stage2.sentences)
+            settings |= self._identity(self.given)
+            add(more, (teacher,), settings, cost, self._cache_more)
         for seed in self.seeds:
             for name, student in STUDENTS.items():
                 settings = {"training": asdict(self._training(name, seed))} | self._model(name)
-                cost = self._cost(name, config, recipe.training[name], train_tokens)
-                needs = ("cache", stage1 if student.distilled else "")
+                tokens = train_tokens + more_tokens * student.distilled
+                cost = self._cost(name, config, recipe.training[name], tokens)
+                needs = ("cache", *((stage1, more) if student.distilled else ()))
                 add(f"seed{seed}/{name}", needs, settings, cost, self._student(name, seed))
         minute = Estimate(60.0, 0.0, PYTHON_BYTES + 2e9)
         add("baselines", ("cache", teacher), {}, minute, self._baselines)
         return steps
+
+    def _text_cache(self, config, sentences):
+        """Tokens, settings and an Estimate of caching so many sentences of stage 1's text."""
+        from ..training import estimate
+
+        settings = self.recipe.cache
+        share = min(1.0, sentences / max(1, len(self.sentences)))
+        tokens = share * estimate.count_tokens(self.sentences, settings.max_tokens)
+        cost = estimate.caching(config, replace(settings, hidden_sentences=0), tokens, sentences)
+        settings = _plain(settings) | {"sentences": sentences, "text_sha256": self.text_digest}
+        return tokens, settings, cost
 
     def _bert_config(self):
         from ..models.bert_checkpoint import read_config
@@ -251,14 +265,21 @@ class Reproduction:
         )
 
     def _cache_text(self, folder):
+        corpus = self._drawn(self.recipe.stage1.sentences)
+        self._write_cache(self._general_teacher(), corpus, folder)
+
+    def _cache_more(self, folder):
+        corpus = self._drawn(self.recipe.stage2.sentences)
+        self._write_cache(self.given or self.out / "teacher", corpus, folder)
+
+    def _drawn(self, count):
+        """So many sentences of stage 1's text as a corpus; fewer are a part of more."""
         import numpy as np
 
         from ..data.readers import Split
 
-        order = np.random.default_rng(0).permutation(len(self.sentences))
-        drawn = np.sort(order[: self.recipe.stage1.sentences])
-        corpus = {"train": Split([self.sentences[i] for i in drawn], None)}
-        self._write_cache(self._general_teacher(), corpus, folder)
+        drawn = np.sort(np.random.default_rng(0).permutation(len(self.sentences))[:count])
+        return {"train": Split([self.sentences[i] for i in drawn], None)}
 
     def _write_cache(self, teacher, corpus, folder, **how):
         from .teacher_cache import cache_corpus
@@ -299,21 +320,25 @@ class Reproduction:
 
             cache, settings = load_cache(self.out / "cache"), self._training(name, seed)
             config = student_config(cache, where=self.recipe.name, **self.recipe.models[name])
-            init = ""
+            init, more = "", []
+            if STUDENTS[name].distilled and self.recipe.stage2.sentences:
+                more = [self.out / "more-cache"]
             if self.recipe.stage1 and STUDENTS[name].distilled:
                 init = self.out / "stage1"
                 params = load_run(init).params
             else:
                 params = new_student(cache, config, settings)
-            self._train(folder, "finetune", cache, params, config, settings, init)
+            self._train(folder, "finetune", cache, params, config, settings, init, more)
 
         return make
 
-    def _train(self, folder, stage, cache, params, config, settings, init=""):
+    def _train(self, folder, stage, cache, params, config, settings, init="", more=()):
+        from ..data.teacher_cache import load_cache
         from ..training.stages import run_stage, teacher_word_rows
         from .train import print_epoch
 
-        about = {"stage": stage, "cache": str(cache.tokenizer.parent), "init": str(init)}
+        about = {"stage": stage, "cache": str(cache.tokenizer.parent), "more": [*map(str, more)]}
+        about["init"] = str(init)
         about["embedding_scale"] = teacher_word_rows(cache)[1]
         run_stage(
             folder,
@@ -322,6 +347,7 @@ class Reproduction:
             params,
             config,
             settings,
+            more=[load_cache(other) for other in more],
             tables={"training": asdict(settings), "data": about},
             on_epoch=print_epoch,
             quiet=self.args.quiet,

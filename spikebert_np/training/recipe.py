@@ -7,7 +7,9 @@
     [cache]               what is kept of what it says
     [stage1]              the text and how many of its sentences; [stage1.training]. May be absent
     [model] [neuron]      the student, in both stages and trained directly
-    [stage2.training]     [direct.training] [textcnn.training] [spiking_textcnn.training]
+    [stage2]              how many sentences of that text stage 2 learns from too, by the teacher's
+                          logits; [stage2.training]
+    [direct.training] [textcnn.training] [spiking_textcnn.training]
     [textcnn.model] [spiking_textcnn.model] [spiking_textcnn.neuron]
 
 The names are those of the commands' flags and config files, and the same dataclasses check them.
@@ -92,6 +94,20 @@ class Stage1Settings:
 
 
 @dataclass(frozen=True)
+class Stage2Settings:
+    """sentences: so many of stage 1's text, drawn as there, are learnt from as well.
+
+    They have no label: the fine-tuned teacher's logits are all that is known of them.
+    """
+
+    sentences: int = 0
+
+    def __post_init__(self):
+        if self.sentences < 0:
+            raise ValueError(f"sentences = {self.sentences}: it must be 0 or more")
+
+
+@dataclass(frozen=True)
 class Recipe:
     name: str
     data: DataSettings
@@ -102,6 +118,7 @@ class Recipe:
     cache: CacheSettings
     stage1: Stage1Settings | None
     stage1_training: TrainingSettings | None
+    stage2: Stage2Settings
     models: dict  # name in STUDENTS -> the choices of `student_config`
     training: dict  # name in STUDENTS -> TrainingSettings, the seed still to be set
 
@@ -158,6 +175,9 @@ def load_recipe(name):
         stage1_training = tables.read(TrainingSettings, "stage1", "training", pretrain)
         stage1 = tables.read(Stage1Settings, "stage1")
     models, training = tables.students()
+    stage2 = tables.read(Stage2Settings, "stage2")
+    if stage2.sentences and not stage1:
+        raise InputError(f"{path} [stage2]: sentences are of the text that [stage1] names; name it")
     recipe = Recipe(
         name=path.stem,
         data=tables.read(DataSettings, "data"),
@@ -168,6 +188,7 @@ def load_recipe(name):
         cache=tables.read(CacheSettings, "cache"),
         stage1=stage1,
         stage1_training=stage1_training,
+        stage2=stage2,
         models=models,
         training=training,
     )
