@@ -37,7 +37,7 @@ ORDER = {
     "sparse_head baselines recipe estimate",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher train use demo recipes steps results "
-    "reproduction reproduce gradcheck",
+    "materials reproduction reproduce gradcheck",
     "data": "download formats readers split sentences tokenizer hidden_rows corpus batches sst2 "
     "masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",

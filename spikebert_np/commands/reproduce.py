@@ -67,7 +67,7 @@ def run_reproduce(args):
 
     with patient_output():
         work = Reproduction(load_recipe(args.recipe), args)
-        plan = make_plan(args.out, work.steps(), work.shared)
+        plan = make_plan(args.out, work.steps(), work.start.about)
         print(f"{work.recipe.name}: {work.recipe.data.about}")
         print_plan(plan)
         run_plan(plan)
