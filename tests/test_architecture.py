@@ -32,11 +32,12 @@ ORDER = {
     "pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
     "analysis": "firing energy plots",
-    "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
-    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages",
+    "training": "ranges optim_numba optim schedule checkpoint resume distill inference loop "
+    "linear_head frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report "
+    "stages",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher train use demo gradcheck",
-    "data": "download formats readers split sentences tokenizer corpus batches sst2 "
+    "data": "work_folder download formats readers split sentences tokenizer corpus batches sst2 "
     "masking vocabulary pretrained hidden_rows teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
@@ -83,8 +84,8 @@ def imported_modules(path):
 
 def is_allowed(importer, imported):
     """Whether the module `importer` may import the module `imported`, both tuples."""
-    if imported in ((), ("errors",), ("folders",)):
-        return True  # the version, the one exception of the user's mistakes, the user's folder
+    if imported in ((), ("errors",), ("folders",), ("files",)):
+        return True  # the version, the one exception of the user's mistakes, folders and files
     if importer in (("cli",), ("__main__",)):
         return imported[0] in ("cli", "commands")
     here, there = importer[0], imported[0]

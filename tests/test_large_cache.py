@@ -170,7 +170,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     calls = []
-    monkeypatch.setattr(teacher_cache_shards.os, "replace", interrupted)
+    monkeypatch.setattr(os, "replace", interrupted)
     while not (tmp_path / "parts").exists() and len(stops) < 20:
         try:
             write(tmp_path / "parts", hidden_dtype="int8", read_shard=reader(calls=calls))
@@ -228,7 +228,7 @@ def test_another_cache_does_not_go_on(tmp_path, small_shards):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "cache", read_shard=stopped)
     for change, key in (({"ids": IDS[::-1]}, "ids_sha256"), ({"hidden_dtype": "int8"}, "dtype")):
-        with pytest.raises(InputError, match=rf"\.cache\.partial: holds part .*{key}"):
+        with pytest.raises(InputError, match=rf"\.cache\.partial: is of another run, with .*{key}"):
             write(tmp_path / "cache", **change)
 
 

@@ -215,7 +215,7 @@ def test_plain_text_has_hidden_states_only(teacher, tmp_path):
         (["--hidden-sentences", "8"], "from 1 to the corpus's 7"),
         (["--hidden-sentences", "0"], "from 1 to the corpus's 7"),
         (["--teacher", "minilm"], "spikebert teacher get minilm"),
-        (["--out", "."], "never overwritten"),
+        (["--out", "."], "exists already"),
     ],
 )
 def test_mistakes_end_in_one_sentence(

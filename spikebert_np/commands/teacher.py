@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..training.finetune_teacher import TeacherSettings
 from ..training.pretrain_teacher import PretrainingSettings
-from .options import add_flags
+from .options import add_flags, patient_output
 from .teacher_cache import load_teacher, run_cache
 from .teacher_finetune import TEACHER_HELP, run_finetune
 from .teacher_train import PRETRAINING_HELP, run_train
@@ -27,6 +27,16 @@ def register(commands):
     _register_finetune(actions)
     _register_cache(actions)
     _register_verify(actions)
+
+
+def _patient(run):
+    """The same long work, which a reader of its output that leaves does not end."""
+
+    def run_patiently(args):
+        with patient_output():
+            run(args)
+
+    return run_patiently
 
 
 def _register_get(actions):
@@ -98,7 +108,7 @@ def _register_train(actions):
             name, metavar="N", type=int, default=default, help=f"{text} (default: {default})"
         )
     _add_training(train, PretrainingSettings, PRETRAINING_HELP)
-    train.set_defaults(run=run_train)
+    train.set_defaults(run=_patient(run_train))
 
 
 def _register_finetune(actions):
@@ -118,7 +128,7 @@ def _register_finetune(actions):
     )
     _add_teacher_and_corpus(finetune)
     _add_training(finetune, TeacherSettings, TEACHER_HELP)
-    finetune.set_defaults(run=run_finetune)
+    finetune.set_defaults(run=_patient(run_finetune))
 
 
 def _add_teacher_and_corpus(parser):
@@ -191,7 +201,7 @@ def _register_cache(actions):
         action="store_true",
         help="cut each text into its sentences first (unlabelled text, for stage 1)",
     )
-    cache.set_defaults(run=run_cache)
+    cache.set_defaults(run=_patient(run_cache))
 
 
 def _register_verify(actions):

@@ -4,12 +4,16 @@ Letters: B sentences, C classes.
 """
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import refuse_taken
+
+OWN_CLASSIFIER = "the teacher's own classifier"
 
 
 def run_cache(args):
@@ -18,12 +22,12 @@ def run_cache(args):
     from ..data.readers import corpus_digest
     from ..data.sentences import split_texts
     from ..data.shipped import open_corpus
-    from ..data.teacher_cache_writer import refuse_existing, write_cache
+    from ..data.teacher_cache_writer import write_cache
     from ..data.tokenizer import encode_texts, reduce_vocabulary
     from ..training.frozen_teacher import linear_head_logits, read_sentences
     from ..training.workers import worker_count, workers
 
-    refuse_existing(args.out)
+    refuse_taken(args.out)
     folder = resolve_teacher(args.teacher)
     config, params, tokenizer = load_teacher(folder)
     layers = _parse_layers(args.layers, config.depth)
@@ -47,7 +51,7 @@ def run_cache(args):
 
     def logits(values):
         if config.classes:
-            spoken, source = values["logits"], "the teacher's own classifier"
+            spoken, source = values["logits"], OWN_CLASSIFIER
         else:
             spoken = linear_head_logits(values["features"], labels, classes, splits)
             source = "a linear head on the teacher's frozen features, cross-fitted on train"
@@ -117,10 +121,16 @@ def load_teacher(folder):
 
     config, params = load_bert(folder)
     tokenizer = load_tokenizer(folder)
-    if tokenizer.get_vocab_size() > config.vocab_size:
+    words = max(tokenizer.get_vocab().values()) + 1
+    if words > config.vocab_size:
         raise InputError(
-            f"{folder}: the tokenizer has {tokenizer.get_vocab_size():,} words, but config.json "
-            f"says {config.vocab_size:,}; take both from the same model"
+            f"{folder}: the tokenizer has {words:,} words, but config.json says "
+            f"{config.vocab_size:,}; take both from the same model"
+        )
+    if len(tokenizer.encode("").ids) != 2:
+        raise InputError(
+            f"{folder}: the tokenizer puts no [CLS] before a text and no [SEP] behind it, as a "
+            "BERT's does; take it from the same model as the weights"
         )
     return config, params, tokenizer
 
@@ -173,7 +183,11 @@ def _count_classes(path, folder, config, labels, splits):
                 f"{config.classes} classes; give a teacher made for these labels"
             )
         return config.classes
-    return labelled if "train" in splits else 0
+    if "train" not in splits:
+        return 0
+    if labelled == 1:
+        raise InputError(f"{path}: all its labels are 0; give texts of two classes or more")
+    return labelled
 
 
 def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
@@ -194,10 +208,14 @@ def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
         )
 
     sentences = len(offsets) - 1
+    if not sentences:
+        raise InputError(f"{args.data}: holds no sentence with a letter or digit; give more text")
     chosen = sentences if args.hidden_sentences is None else args.hidden_sentences
     if not 1 <= chosen <= sentences:
         raise InputError(f"--hidden-sentences must be from 1 to the corpus's {sentences:,}")
     if args.max_bytes is not None:
+        if not math.isfinite(args.max_bytes):
+            raise InputError(f"--max-bytes {args.max_bytes}: give a finite number, such as 2e9")
         states = int(args.max_bytes) - size(0)
         tokens = states // token_bytes(width, len(layers), args.dtype)
         chosen = min(chosen, int(np.searchsorted(offsets, tokens, side="right")) - 1)
@@ -213,7 +231,10 @@ def _hidden_sentences(args, offsets, width, layers, classes, vocab_size):
     )
     existing = next(p for p in args.out.absolute().parents if p.exists())
     free = shutil.disk_usage(existing).free
-    if free < size(chosen):
+    # What a run that was stopped has written need not be written again.
+    partial = args.out.with_name(f".{args.out.name}.partial")
+    written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
+    if free < size(chosen) - written:
         raise InputError(
             f"{existing}: only {free / 1e6:,.1f} MB are free; "
             "give another --out, fewer --layers, --dtype int8, or --max-bytes"

@@ -1,10 +1,12 @@
 """`spikebert teacher finetune`: teach a BERT a labelled corpus."""
 
+import hashlib
 import shutil
 from dataclasses import asdict
 
 from ..errors import InputError
-from .teacher_run import open_folder, refuse_taken, train_into
+from ..files import refuse_taken
+from .teacher_run import open_folder, train_into
 
 TEACHER_HELP = {
     "epochs": "passes over the train split",
@@ -66,13 +68,12 @@ def run_finetune(args):
         "max_tokens": args.max_tokens,
         "teacher": public_name(args.teacher, source),
         "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
+        "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
         "corpus_sha256": corpus_digest(corpus),
     }
-    folder, count = open_folder(args.out, about, prepare)
-    print(
-        f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB", flush=True
-    )
-    with workers(count) as run:
+    with open_folder(args.out, about, prepare) as (folder, count), workers(count) as run:
+        memory = training_bytes(params, config, settings, count, splits["train"].offsets)
+        print(f"memory: about {memory / 1e6:,.0f} MB", flush=True)
         train_into(
             args.out,
             folder,
@@ -107,4 +108,7 @@ def read_labelled(path):
             raise InputError(f"{path}: has no {name} split; {remedy}")
         if splits[name].labels is None:
             raise InputError(f"{path}: its {name} texts have no labels; give a labelled corpus")
-    return splits, int(splits["train"].labels.max()) + 1
+    classes = int(splits["train"].labels.max()) + 1
+    if classes < 2:
+        raise InputError(f"{path}: all its labels are 0; give texts of two classes or more")
+    return splits, classes

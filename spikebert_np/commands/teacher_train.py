@@ -1,12 +1,15 @@
 """`spikebert teacher train`: a BERT from nothing but text."""
 
+import hashlib
+import shutil
 from argparse import Namespace
 from dataclasses import asdict
 
 import numpy as np
 
 from ..errors import InputError
-from .teacher_run import open_folder, refuse_taken, train_into
+from ..files import refuse_taken
+from .teacher_run import RECORD, open_folder, train_into
 
 PRETRAINING_HELP = {
     "epochs": "passes over the text",
@@ -32,18 +35,18 @@ def run_train(args):
         _pretrain(args, args.out, json_line=args.json)
         return
     read_labelled(args.data)  # before hours of work
-    pretrained = args.out.with_name(f"{args.out.name}-pretrained")
-    if not pretrained.is_dir():
-        _pretrain(args, pretrained, json_line=False)
+    _pretrain(args, args.out.with_name(f"{args.out.name}-pretrained"), json_line=False)
     flags = dict.fromkeys(TEACHER_HELP) | {"seed": args.seed, "dropout": args.dropout}
     shared = {name: getattr(args, name) for name in ("data", "out", "max_tokens", "json", "quiet")}
-    run_finetune(Namespace(teacher=str(pretrained), **flags, **shared))
+    teacher = args.out.with_name(f"{args.out.name}-pretrained")
+    run_finetune(Namespace(teacher=str(teacher), **flags, **shared))
 
 
 def _pretrain(args, out, *, json_line):
-    from ..data.corpus import Corpus
+    """Pre-train a BERT into `out`, unless this very run has ended there before."""
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..data.vocabulary import train_tokenizer
+    from ..data.work_folder import read_record
     from ..models.bert_checkpoint import write_bert_config
     from ..training.checkpoint import dataclass_from
     from ..training.pretrain_teacher import (
@@ -56,33 +59,45 @@ def _pretrain(args, out, *, json_line):
     from ..training.workers import workers
     from .options import chosen
 
-    refuse_taken(args.out)
     settings = dataclass_from(PretrainingSettings, chosen(args, PRETRAINING_HELP, {}), "flags")
-    config = _config(args, settings)
-    sentences, digest = _read_sentences(args.text)
+    _check_shape(args)
+    sentences, dev_sentences = _read_sentences(args.text, args.data, settings.seed)
     shape = {name: getattr(args, name) for name in ("layers", "hidden", "heads", "vocab_size")}
-    about = asdict(settings) | shape | {"max_tokens": args.max_tokens}
+    digest = hashlib.sha256("\n".join([*sentences, "", *dev_sentences]).encode()).hexdigest()
+    about = asdict(settings) | shape | {"max_tokens": args.max_tokens, "text_sha256": digest}
+    if (out / RECORD).is_file():
+        read_record(out / RECORD, about)
+        print(f"{out}: is there already, from the same command", flush=True)
+        return
 
     def prepare(folder):
         train_tokenizer(sentences, args.vocab_size).save(str(folder / "tokenizer.json"))
-        write_bert_config(folder / "config.json", config)
 
-    folder, count = open_folder(out, about | {"text_sha256": digest}, prepare)
-    tokenizer = load_tokenizer(folder)
-    ids, offsets, truncated = encode_texts(tokenizer, sentences, max_tokens=args.max_tokens)
-    params = init_bert(config, np.random.default_rng(settings.seed))
-    order = np.random.default_rng(settings.seed).permutation(len(sentences))
-    held = min(_DEV_SENTENCES, max(1, len(sentences) // _DEV_SHARE))
-    corpus, dev = (
-        Corpus(*_gather(ids, offsets, np.sort(index))) for index in (order[held:], order[:held])
-    )
-    print(
-        f"{len(sentences):,} sentences, {len(ids):,} tokens of {tokenizer.get_vocab_size():,} "
-        f"pieces; {truncated:,} cut to {args.max_tokens}; {held:,} kept aside as dev\n"
-        f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB",
-        flush=True,
-    )
-    with workers(count) as run:
+    with open_folder(out, about, prepare) as (folder, count), workers(count) as run:
+        tokenizer = load_tokenizer(folder)
+        config = _config(args, settings, tokenizer.get_vocab_size())
+        write_bert_config(folder / "config.json", config)
+        truncated, parts = 0, []
+        for part in (sentences, dev_sentences):
+            encoded = encode_texts(tokenizer, part, max_tokens=args.max_tokens)
+            parts.append(_with_words(encoded.ids, encoded.offsets))
+            truncated += encoded.truncated
+        corpus, dev = parts
+        if min(len(corpus.ids), len(dev.ids)) == 0:
+            shutil.rmtree(folder)
+            raise InputError(
+                f"{args.text[0]}: no word can be masked with {tokenizer.get_vocab_size()} pieces; "
+                "give more --text, or a larger --vocab-size"
+            )
+        params = init_bert(config, np.random.default_rng(settings.seed))
+        memory = training_bytes(params, config, settings, count, corpus.offsets)
+        print(
+            f"{len(sentences):,} sentences, {len(corpus.ids):,} tokens of "
+            f"{tokenizer.get_vocab_size():,} pieces; {truncated:,} cut to {args.max_tokens}; "
+            f"{len(dev_sentences):,} more kept aside as dev\n"
+            f"memory: about {memory / 1e6:,.0f} MB",
+            flush=True,
+        )
         train_into(
             out,
             folder,
@@ -100,16 +115,22 @@ def _pretrain(args, out, *, json_line):
         )
 
 
-def _config(args, settings):
-    from ..models.bert import BertConfig
+def _check_shape(args):
+    from ..data.vocabulary import SPECIALS
 
-    for name in ("vocab_size", "layers", "hidden", "heads"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1")
+    least = {"vocab_size": len(SPECIALS) + 1, "layers": 1, "hidden": 1, "heads": 1, "max_tokens": 3}
+    for name, value in least.items():
+        if getattr(args, name) < value:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {value}")
     if args.hidden % args.heads:
         raise InputError(f"--hidden {args.hidden} is no multiple of --heads {args.heads}")
+
+
+def _config(args, settings, vocab_size):
+    from ..models.bert import BertConfig
+
     return BertConfig(
-        vocab_size=args.vocab_size,
+        vocab_size=vocab_size,
         width=args.hidden,
         depth=args.layers,
         heads=args.heads,
@@ -122,26 +143,43 @@ def _config(args, settings):
     )
 
 
-def _read_sentences(paths):
-    """(sentences, sha256) of the train splits of all paths; labels play no part."""
-    import hashlib
+def _read_sentences(paths, data, seed):
+    """(sentences to learn from, sentences kept aside): of the train splits of all paths.
 
-    from ..data.readers import corpus_digest, read_corpus
+    data: a labelled corpus whose dev and test texts are left out, or None.
+    """
+    from ..data.readers import read_corpus
     from ..data.sentences import split_sentences
+    from ..data.split import text_key
 
-    sentences, digest = [], hashlib.sha256()
+    held_out = set()
+    for name, split in (read_corpus(data) if data else {}).items():
+        held_out |= set() if name == "train" else {text_key(text) for text in split.texts}
+    sentences, left_out = [], 0
     for path in paths:
         corpus = read_corpus(path)
         if "train" not in corpus:
             raise InputError(f"{path}: has no train split; nobody learns from dev or test")
-        digest.update(corpus_digest({"train": corpus["train"]}).encode())
-        sentences += [s for text in corpus["train"].texts for s in split_sentences(text)]
+        for text in corpus["train"].texts:
+            if text_key(text) in held_out:
+                left_out += 1
+            else:
+                sentences += split_sentences(text)
+    if left_out:
+        print(f"{left_out:,} texts left out: they are dev or test texts of {data}", flush=True)
     if len(sentences) < 2:
         raise InputError(f"{paths[0]}: holds fewer than two sentences; give more --text")
-    return sentences, digest.hexdigest()
+    order = np.random.default_rng(seed).permutation(len(sentences))
+    aside = min(_DEV_SENTENCES, max(1, len(sentences) // _DEV_SHARE))
+    return [[sentences[i] for i in np.sort(part)] for part in (order[aside:], order[:aside])]
 
 
-def _gather(ids, offsets, index):
+def _with_words(ids, offsets):
+    """The Corpus of the sentences that have more than special tokens: a word can be masked."""
     from ..data.batches import gather_offsets, gather_sentences
+    from ..data.corpus import Corpus
+    from ..data.vocabulary import SPECIALS
 
-    return gather_sentences(ids, offsets, index), gather_offsets(offsets, index)
+    words = np.add.reduceat(ids >= len(SPECIALS), offsets[:-1])
+    index = np.flatnonzero(words)
+    return Corpus(gather_sentences(ids, offsets, index), gather_offsets(offsets, index))

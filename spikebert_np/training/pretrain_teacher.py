@@ -16,6 +16,7 @@ from ..layers.parameters import select, with_prefix
 from ..models.bert import bert_backward, bert_forward
 from ..models.bert_checkpoint import tensor_names
 from .frozen_teacher import READING_TOKENS
+from .ranges import check_ranges
 from .workers import split_batch, sum_gradients
 
 SPECIAL_IDS = np.arange(len(SPECIALS))
@@ -24,7 +25,7 @@ MASK_ID = SPECIALS.index("[MASK]")
 
 @dataclass(frozen=True)
 class PretrainingSettings:
-    """How a teacher is pre-trained."""
+    """How a teacher is pre-trained. Raises ValueError for a number that is out of range."""
 
     epochs: int = 10
     batch_tokens: int = 2048
@@ -35,6 +36,15 @@ class PretrainingSettings:
     dropout: float = 0.1
     patience: int = 3
     seed: int = 0
+
+    def __post_init__(self):
+        check_ranges(
+            self,
+            from_zero="warmup weight_decay dropout seed",
+            above_zero="epochs batch_tokens learning_rate clip_norm patience",
+            at_most_one="warmup",
+            below_one="dropout",
+        )
 
 
 def init_bert(config, rng):
