@@ -1,4 +1,5 @@
-"""`spikebert teacher get`, and the arguments of its other actions."""
+"""`spikebert teacher get`, and the arguments of its other actions: five, each with its help, which
+is what makes the file long."""
 
 import argparse
 from pathlib import Path
@@ -95,10 +96,11 @@ def _register_train(actions):
         metavar="PATH",
         type=Path,
         help="a labelled corpus: the BERT is then fine-tuned on it, as `spikebert teacher "
-        "finetune` does by default, and lies as it was before in DIR-pretrained",
+        "finetune` does by default, and lies as it was before in DIR-pretrained; texts of its dev "
+        "and test splits are left out of --text",
     )
     for name, default, text in (
-        ("--vocab-size", 8000, "word pieces at most"),
+        ("--vocab-size", 8000, "word pieces at most, rare letters left out where it is too small"),
         ("--layers", 4, "blocks"),
         ("--hidden", 256, "width D"),
         ("--heads", 4, "attention heads; must divide the width"),

@@ -1,5 +1,7 @@
 """`spikebert teacher cache`: run a teacher over a corpus and write down what it makes of it.
 
+Long for its checks: whatever would stop the work is found before hours of it.
+
 Letters: B sentences, C classes.
 """
 
