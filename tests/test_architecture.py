@@ -32,14 +32,14 @@ ORDER = {
     "self_attention feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots",
-    "training": "optim_numba optim schedule checkpoint resume distill inference loop linear_head "
-    "frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report stages "
-    "sparse_head baselines recipe estimate",
+    "training": "ranges optim_numba optim schedule checkpoint resume distill inference loop "
+    "linear_head frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report "
+    "stages sparse_head baselines recipe estimate",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher train use demo recipes steps results "
     "materials reproduction reproduce gradcheck",
-    "data": "download formats readers split sentences tokenizer hidden_rows corpus batches sst2 "
-    "masking vocabulary pretrained teacher_cache teacher_cache_shards "
+    "data": "work_folder download formats readers split sentences tokenizer hidden_rows corpus "
+    "batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
@@ -85,8 +85,8 @@ def imported_modules(path):
 
 def is_allowed(importer, imported):
     """Whether the module `importer` may import the module `imported`, both tuples."""
-    if imported in ((), ("errors",), ("folders",)):
-        return True  # the version, the one exception of the user's mistakes, the user's folder
+    if imported in ((), ("errors",), ("folders",), ("files",)):
+        return True  # the version, the one exception of the user's mistakes, folders and files
     if importer in (("cli",), ("__main__",)):
         return imported[0] in ("cli", "commands")
     here, there = importer[0], imported[0]

@@ -109,6 +109,11 @@ QUERY = "bert.encoder.layer.1.attention.self.query.weight"
         (TENSORS | {QUERY: TENSORS[QUERY][:-1]}, {}, QUERY),
         (TENSORS | {QUERY: TENSORS[QUERY].astype(np.int32)}, {}, QUERY),
         (drop("classifier.bias"), {}, "classifier.bias"),
+        (TENSORS | {QUERY: np.full_like(TENSORS[QUERY], np.nan)}, {}, f"{QUERY} holds numbers"),
+        (TENSORS, {"num_hidden_layers": 10**9}, "too few for the 1000000000 blocks"),
+        (TENSORS, {"layer_norm_eps": 10**400}, "too large"),
+        (TENSORS, {"layer_norm_eps": float("nan")}, "epsilon"),
+        (TENSORS, {"layer_norm_eps": 0}, "epsilon"),
     ],
 )
 def test_another_model_is_refused_by_name(tmp_path, tensors, config, named):
@@ -118,9 +123,40 @@ def test_another_model_is_refused_by_name(tmp_path, tensors, config, named):
     assert str(tmp_path) in str(error.value)
 
 
+def test_bfloat16_is_refused_with_a_way_out(tmp_path):
+    write_directory(tmp_path)
+    header, data = {}, b""
+    for name, value in TENSORS.items():
+        half = (value.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        span = [len(data), len(data) + len(half)]
+        header[name] = {"dtype": "BF16", "shape": value.shape, "data_offsets": span}
+        data += half
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    with pytest.raises(InputError, match=r"is BF16 .*; load and save it once with transformers"):
+        load_bert(tmp_path)
+
+
+def test_half_precision_and_a_single_output(tmp_path):
+    """A head with one output rates, it does not classify: the encoder is read, the head is not."""
+    tensors = {name: value.astype(np.float16) for name, value in TENSORS.items()}
+    tensors |= {
+        f"classifier.{part}": tensors[f"classifier.{part}"][:1] for part in ("weight", "bias")
+    }
+    config, params = load_bert(write_directory(tmp_path, tensors | {"more": np.zeros(3)}))
+    output, _ = bert_forward(IDS, OFFSETS, params, config)
+    assert config.classes == 0
+    assert output.hidden[-1].dtype == np.float32
+    assert np.abs(output.hidden[-1] - REFERENCE["hidden_2"]).max() < 1e-2
+
+
 def test_missing_and_broken_files_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"config\.json: no such file"):
         load_bert(tmp_path)
+    for damaged in ("{", "[]", "[" * 100_000):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"config\.json: .*JSON"):
+            load_bert(tmp_path)
     write_directory(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])

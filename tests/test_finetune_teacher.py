@@ -10,18 +10,22 @@ import time
 
 import numpy as np
 import pytest
+import safetensors
 from safetensors.numpy import save_file
+from test_bert_gradients import CONFIG as BERT
 from test_teacher_commands import CONFIG, WORDS, random_tensors
 from tiny import last_json
 
 from spikebert_np.cli import main
 from spikebert_np.data.readers import read_corpus
 from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
-from spikebert_np.models.bert import bert_forward
+from spikebert_np.models.bert import BertConfig, bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config
 from spikebert_np.training import teacher_loop as module
 from spikebert_np.training import workers as workers_module
-from spikebert_np.training.finetune_teacher import learning_rate_scales
+from spikebert_np.training.finetune_teacher import TeacherSettings, learning_rate_scales
+from spikebert_np.training.pretrain_teacher import PretrainingSettings
+from spikebert_np.training.teacher_loop import training_bytes
 from spikebert_np.training.workers import worker_count
 
 FAST = ("--quiet", "--batch-tokens", "64", "--learning-rate", "0.01", "--dropout", "0.05")
@@ -152,6 +156,9 @@ def test_another_run_is_not_gone_on_with(teacher, corpus, tmp_path, monkeypatch,
     assert main(arguments(teacher, corpus, tmp_path / "out")) == 130
     assert main(arguments(teacher, corpus, tmp_path / "out", "--seed", "1")) == 2
     assert "with seed 0 where this one has 1" in capsys.readouterr().err
+    (teacher / "vocab.txt").write_text("\n".join([*WORDS[:-2], "and", "not"]) + "\n")
+    assert main(arguments(teacher, corpus, tmp_path / "out")) == 2
+    assert "with tokenizer_sha256" in capsys.readouterr().err
 
 
 def test_it_stops_when_dev_stands_still(teacher, corpus, tmp_path, capsys):
@@ -174,6 +181,8 @@ def test_lower_layers_learn_more_slowly():
         (["0 a film", "1 a plot"], ["--max-tokens", "131"], "more than the 130 positions"),
         (["0 a film", "1 a plot"], ["--pooling", "last"], 'choose "first" or "mean"'),
         (["0 a film", "1 a plot"], ["--out", "."], "exists already"),
+        (["0 a film", "1 a plot"], ["--max-tokens", "2"], "need at least 3"),
+        (["0 a film", "0 a plot"], [], "all its labels are 0"),
     ],
 )
 def test_mistakes_end_in_one_sentence(teacher, tmp_path, capsys, lines, options, words):
@@ -184,6 +193,73 @@ def test_mistakes_end_in_one_sentence(teacher, tmp_path, capsys, lines, options,
     assert main(arguments(teacher, folder, tmp_path / "out", *options)) == 2
     assert words in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["lines", "tiny-bert"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({name: value} for name in ("epochs", "batch_tokens", "patience") for value in (0, -1)),
+        *({name: -0.1} for name in ("warmup", "weight_decay", "dropout")),
+        *({name: 0.0} for name in ("learning_rate", "clip_norm")),
+        *({name: float("nan")} for name in ("learning_rate", "clip_norm", "warmup", "dropout")),
+        {"weight_decay": float("inf")},
+        {"warmup": 1.5},
+        {"dropout": 1.0},
+        {"seed": -1},
+    ],
+)
+def test_numbers_out_of_range_are_refused(wrong):
+    for settings in (TeacherSettings, PretrainingSettings):
+        with pytest.raises(ValueError, match=rf"{next(iter(wrong))} = .*: it "):
+            settings(**wrong)
+
+
+def test_layer_decay_is_a_share():
+    for wrong in (0.0, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="layer_decay"):
+            TeacherSettings(layer_decay=wrong)
+    TeacherSettings(layer_decay=1.0, dropout=0.0, warmup=0.0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_that_overflows_leaves_nothing(teacher, corpus, tmp_path, capsys):
+    options = ("--learning-rate", "1e30", "--clip-norm", "1e30")
+    assert main(arguments(teacher, corpus, tmp_path / "out", *options)) == 2
+    assert "lower --learning-rate (now 1e+30)" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["corpus", "tiny-bert"]
+
+
+@pytest.mark.parametrize("name", ["save_file", "savez"])
+def test_a_full_disk_ends_in_one_sentence_and_goes_on(
+    teacher, corpus, tmp_path, monkeypatch, capsys, name
+):
+    """Of the weights, where the library has an error of its own, and of the checkpoint."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main(arguments(teacher, corpus, whole, "--epochs", "2")) == 0
+
+    def full(*args, **kwargs):
+        if name == "save_file":
+            raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+        raise OSError("1000 requested and 96 written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr({"save_file": safetensors.numpy, "savez": np}[name], name, full)
+        assert main(arguments(teacher, corpus, parts, "--epochs", "2")) == 2
+    error = capsys.readouterr().err
+    assert ".parts.partial" in error
+    assert "make room there, and give the same command again" in error
+    assert main(arguments(teacher, corpus, parts, "--epochs", "2")) == 0
+    for file in ("model.safetensors", "config.json", "settings.json"):
+        assert (parts / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_attention_maps_of_long_sentences_are_reckoned_with():
+    config = BertConfig(**BERT)
+    params = {"embeddings.word": np.zeros((11, 12))}
+    settings = TeacherSettings(batch_tokens=1000)
+    short, long = (training_bytes(params, config, settings, 1, n) for n in (50, 500))
+    # Three maps of each of 2 blocks and 3 heads; 4 bytes a number; half as much again for holes.
+    assert long - short == 1000 * 450 * 3 * 2 * 3 * 4 * 3 / 2
 
 
 @pytest.mark.oracles

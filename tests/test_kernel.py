@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_where_the_folder_cannot_be_made_a_temporary_one_is_used(tmp_path, monke
     folder = kernel.cache_folder(users and str(tmp_path / "file" / users))
     assert temporary in folder.parents
     assert (folder.parents[1].stat().st_mode & 0o077) == 0
+
+
+def test_kernels_that_nobody_used_for_a_month_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPIKEBERT_HOME", str(tmp_path))
+    folder = kernel.cache_folder()
+    month = time.time() - kernel.UNUSED_SECONDS
+    for name, age in (("a" * 64, -60), ("b" * 64, 60), (folder.name, -60), ("host's", -60)):
+        (folder.parent / name / "inside").mkdir(parents=True, exist_ok=True)
+        os.utime(folder.parent / name, (month + age, month + age))
+    assert kernel.cache_folder() == folder
+    assert {path.name for path in folder.parent.iterdir()} == {"b" * 64, folder.name, "host's"}
+    # It was used just now, and stays.
+    assert folder.stat().st_mtime > time.time() - 3600
 
 
 def test_the_temporary_folder_of_somebody_else_is_not_read(tmp_path, monkeypatch):

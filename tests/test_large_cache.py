@@ -1,5 +1,6 @@
 """A cache in shards: int8, reads by memory map, a writer that is stopped anywhere and goes on."""
 
+import errno
 import json
 import os
 import re
@@ -170,7 +171,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     calls = []
-    monkeypatch.setattr(teacher_cache_shards.os, "replace", interrupted)
+    monkeypatch.setattr(os, "replace", interrupted)
     while not (tmp_path / "parts").exists() and len(stops) < 20:
         try:
             write(tmp_path / "parts", hidden_dtype="int8", read_shard=reader(calls=calls))
@@ -228,8 +229,41 @@ def test_another_cache_does_not_go_on(tmp_path, small_shards):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "cache", read_shard=stopped)
     for change, key in (({"ids": IDS[::-1]}, "ids_sha256"), ({"hidden_dtype": "int8"}, "dtype")):
-        with pytest.raises(InputError, match=rf"\.cache\.partial: holds part .*{key}"):
+        with pytest.raises(InputError, match=rf"\.cache\.partial: is of another run, with .*{key}"):
             write(tmp_path / "cache", **change)
+
+
+def test_a_full_disk_costs_no_finished_shard(tmp_path, small_shards):
+    """And a shard that was damaged meanwhile is read again."""
+    expected = files(write(tmp_path / "whole"))
+    calls = []
+
+    def full(first, last):
+        if first == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return reader(calls=calls)(first, last)
+
+    with pytest.raises(InputError, match=r"No space left .* give the same command again"):
+        write(tmp_path / "cache", read_shard=full)
+    assert calls == [(0, 2), (2, 3)]
+    damaged = tmp_path / ".cache.partial" / "cache" / "hidden_6.0000.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x7f")
+    (tmp_path / ".cache.partial" / "shards" / "0001.json").write_text("{")
+    assert files(write(tmp_path / "cache", read_shard=reader(calls=calls))) == expected
+    assert calls[2:] == [(0, 2), (2, 3), (3, 4)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is locked there")
+def test_two_writers_of_one_cache(tmp_path, small_shards):
+    """The second is refused, and does the first no harm."""
+
+    def read_shard(first, last):
+        with pytest.raises(InputError, match="another process is working in it"):
+            write(tmp_path / "cache")
+        return reader()(first, last)
+
+    expected = files(write(tmp_path / "whole"))
+    assert files(write(tmp_path / "cache", read_shard=read_shard)) == expected
 
 
 SLOW_WRITER = """

@@ -1,6 +1,7 @@
 """A teacher from nothing: masks, the head for masked words, its gradients, and the command."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -192,6 +193,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(text, tmp_path, monkeypatch):
     [
         (("--heads", "3"), "hidden 32 is no multiple of heads 3"),
         (("--layers", "0"), "layers = 0: it must be at least 1"),
+        (("--vocab-size", "5"), "vocab_size = 5: it must be at least 6"),
+        (("--vocab-size", "6"), "no word can be masked with 5 pieces"),
+        (("--max-tokens", "2"), "--max-tokens must be at least 3"),
+        (("--epochs", "0"), "epochs = 0: it must be finite and above 0"),
         (("--data", "nowhere"), "nowhere: no such file"),
     ],
 )
@@ -199,6 +204,73 @@ def test_mistakes_end_in_one_sentence(text, tmp_path, capsys, options, words):
     assert main(arguments(text, tmp_path / "out", *options)) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.txt"]
+
+
+def test_sentences_without_a_word_are_left_out(text, tmp_path, capsys):
+    """A word that stands in the text as [UNK] is never asked for: nothing could be masked."""
+    lines = text.read_text().splitlines()[:80]
+    text.write_text("\n".join([*lines, *["[MASK]", "[UNK]", "[SEP] [CLS]"] * 30]))
+    assert main(arguments(text, tmp_path / "out", "--batch-tokens", "8", "--epochs", "1")) == 0
+    assert "nan" not in capsys.readouterr().out
+    records = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert all(np.isfinite(json.loads(line)["dev_accuracy"]) for line in records)
+
+
+def test_the_teacher_knows_the_pieces_that_there_are(text, tmp_path):
+    """Not --vocab-size of them: words that no text has would be drawn in place of masked ones."""
+    options = ("--vocab-size", "5000", "--epochs", "1")
+    assert main(arguments(text, tmp_path / "out", *options)) == 0
+    pieces = load_tokenizer(tmp_path / "out").get_vocab_size()
+    assert pieces < 100
+    assert load_bert(tmp_path / "out")[0].vocab_size == pieces
+
+
+def test_only_what_the_same_command_made_is_fine_tuned(text, tmp_path, capsys):
+    (tmp_path / "corpus").mkdir()
+    for name in ("train", "dev"):
+        (tmp_path / "corpus" / f"{name}.txt").write_text("0 red apple\n1 green leaf\n")
+    options = ("--data", str(tmp_path / "corpus"), "--epochs", "1")
+    assert main(arguments(text, tmp_path / "task", *options)) == 0
+    shutil.rmtree(tmp_path / "task")
+    assert main(arguments(text, tmp_path / "task", *options)) == 0
+    assert "task-pretrained: is there already, from the same command" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "task")
+    assert main(arguments(text, tmp_path / "task", *options, "--layers", "1")) == 2
+    assert "task-pretrained: is of another run, with layers 2" in capsys.readouterr().err
+    text.write_text(text.read_text() + "\nwhite apple")
+    assert main(arguments(text, tmp_path / "task", *options)) == 2
+    assert "with text_sha256" in capsys.readouterr().err
+
+
+def test_dev_and_test_texts_of_the_task_are_not_learnt_from(text, tmp_path, capsys, monkeypatch):
+    lines = [*text.read_text().splitlines()[:200], "Purple Cow", "yellow hen", "grey owl"]
+    text.write_text("\n".join(lines))
+    (tmp_path / "corpus").mkdir()
+    for name, second in (("train", "grey owl"), ("dev", "purple  cow"), ("test", "yellow hen")):
+        (tmp_path / "corpus" / f"{name}.txt").write_text(f"0 red apple tree\n1 {second}\n")
+    read = []
+
+    def stopped(texts, vocab_size):
+        read.extend(texts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vocabulary, "train_tokenizer", stopped)
+    command = arguments(text, tmp_path / "task", "--data", str(tmp_path / "corpus"))
+    assert main(command) == 130
+    assert "2 texts left out" in capsys.readouterr().out
+    assert not {"Purple Cow", "yellow hen"} & set(read)
+    # What is kept aside to measure by has no part in the vocabulary either.
+    assert len(read) == 197
+
+
+def test_every_character_of_a_chinese_text_is_known():
+    """The library would keep the 1,000 commonest letters."""
+    characters = [chr(0x4E00 + i) for i in range(1500)]
+    texts = ["".join(characters[i : i + 10]) for i in range(0, 1500, 10)]
+    tokenizer = train_tokenizer(texts, 2000)
+    assert not any(1 in tokenizer.encode(text).ids for text in texts)
+    for size in (6, 20, 100, 1000):
+        assert train_tokenizer([*texts, "letters in a word"], size).get_vocab_size() <= size
 
 
 def test_what_is_written_is_no_ones_path(text, tmp_path):

@@ -117,10 +117,11 @@ def test_broken_hub_download_leaves_no_teacher_and_resumes(hub, home):
         ("model.safetensors", "has no model.safetensors"),
     ],
 )
-def test_hub_repository_that_will_not_do(hub, absent, words):
+def test_hub_repository_that_will_not_do(hub, home, absent, words):
     del hub.files[hub.prefix + absent]
     with pytest.raises(InputError, match=words):
         pretrained.get_hub(NAME)
+    assert os.listdir(home / "teachers") == []
     if absent == "vocab.txt":
         assert "model.safetensors" not in [name for name, _ in hub.seen]
 

@@ -1,5 +1,6 @@
 """A dev split that is drawn once: seeded, whole, and without a text that stands on both sides."""
 
+import errno
 import os
 
 import pytest
@@ -78,3 +79,13 @@ def test_a_corpus_with_dev_is_not_cut_again(tmp_path):
         (tmp_path / f"{name}.txt").write_text("0 a film\n1 a plot\n")
     with pytest.raises(InputError, match="has the splits train, dev"):
         split_corpus(tmp_path, tmp_path / "new")
+
+
+def test_a_full_disk_leaves_nothing(corpus, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(InputError, match="new: cannot be written"):
+        split_corpus(corpus, tmp_path / "new")
+    assert os.listdir(tmp_path) == ["reviews.txt"]

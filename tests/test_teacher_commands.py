@@ -12,6 +12,7 @@ from test_teacher_cache import rewrite_manifest
 from tiny import last_json
 
 from spikebert_np.cli import main
+from spikebert_np.data import teacher_cache_writer
 from spikebert_np.data.download import file_digest
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.tokenizer import load_tokenizer
@@ -118,20 +119,48 @@ def test_verify_reads_a_sample_again(teacher, corpus, tmp_path, capsys, dtype):
     assert result["sentences"] == 7
     assert 0 < result["3"] < 0.05
     assert result["logits"] < 1e-4
+    for sample in ("0", "-3"):
+        assert main([*verify, "--sample", sample]) == 2
+        assert f"--sample {sample}: give 1 or more" in capsys.readouterr().err
     # Whole files that say something else than the teacher.
-    rewrite_hidden(tmp_path / "cache", 3, lambda states: states[::-1])
-    assert main(verify) == 2
-    assert "the hidden states of layer 3 differ" in capsys.readouterr().err
+    for name, words in (
+        ("hidden_3", "the hidden states of layer 3 differ"),
+        ("word_embeddings", "word_embeddings.npy: differs from the teacher"),
+        ("logits", "logits.npy: differs from the teacher"),
+    ):
+        before = rewrite(
+            tmp_path / "cache", f"{name}.npy", np.load(tmp_path / "cache" / f"{name}.npy")[::-1]
+        )
+        assert main(verify) == 2
+        assert words in capsys.readouterr().err
+        rewrite(tmp_path / "cache", f"{name}.npy", before)
+    assert main(verify) == 0
     add_classifier(teacher, classes=3)
     assert main(verify) == 2
     assert "is not the teacher of" in capsys.readouterr().err
 
 
-def rewrite_hidden(folder, layer, change):
-    file = folder / f"hidden_{layer}.npy"
-    np.save(file, change(np.load(file)))
+def rewrite(folder, name, array):
+    """Another array, and a manifest to fit; returns the array that was there."""
+    file = folder / name
+    before = np.load(file)
+    np.save(file, array)
     facts = {"bytes": file.stat().st_size, "sha256": file_digest(file, "sha256")}
-    rewrite_manifest(folder, lambda manifest: manifest["files"].update({file.name: facts}))
+    rewrite_manifest(folder, lambda manifest: manifest["files"].update({name: facts}))
+    return before
+
+
+def test_verify_knows_a_reduced_vocabulary(teacher, corpus, tmp_path, capsys):
+    """Whose ids are not the teacher's."""
+    (corpus / "train.txt").write_text("1 warm film\n0 dull film\n1 warm story\n0 dull story")
+    (corpus / "dev.txt").write_text("0 dull\n1 warm")
+    assert cache_command(teacher, corpus, tmp_path / "cache", "--reduce-vocabulary") == 0
+    assert len(load_cache(tmp_path / "cache").word_embeddings) < len(WORDS) - 3
+    verify = ["teacher", "verify", str(tmp_path / "cache"), "--teacher", str(teacher)]
+    assert main(verify) == 0
+    (teacher / "vocab.txt").write_text("\n".join(WORDS).replace("warm", "cold") + "\n")
+    assert main(verify) == 2
+    assert "has the piece 'warm', which the teacher's tokenizer lacks" in capsys.readouterr().err
 
 
 def test_max_bytes_keeps_the_first_sentences(teacher, corpus, tmp_path, capsys):
@@ -215,7 +244,9 @@ def test_plain_text_has_hidden_states_only(teacher, tmp_path):
         (["--hidden-sentences", "8"], "from 1 to the corpus's 7"),
         (["--hidden-sentences", "0"], "from 1 to the corpus's 7"),
         (["--teacher", "minilm"], "spikebert teacher get minilm"),
-        (["--out", "."], "never overwritten"),
+        (["--out", "."], "exists already"),
+        (["--max-bytes", "inf"], "--max-bytes inf: give a finite number"),
+        (["--max-bytes", "nan"], "--max-bytes nan: give a finite number"),
     ],
 )
 def test_mistakes_end_in_one_sentence(
@@ -232,6 +263,53 @@ def test_a_full_disk_is_noticed_before_the_start(teacher, corpus, tmp_path, monk
     assert cache_command(teacher, corpus, tmp_path / "deep" / "cache") == 2
     assert "MB are free" in capsys.readouterr().err
     assert not (tmp_path / "deep").exists()
+
+
+def test_what_a_stopped_run_has_written_needs_no_room(teacher, corpus, tmp_path, monkeypatch):
+    """A disk with room for one cache, most of which is there."""
+    wide = ("--layers", "0,1,2,3")
+    assert cache_command(teacher, corpus, tmp_path / "whole", *wide) == 0
+    size = sum(file.stat().st_size - 128 for file in (tmp_path / "whole").glob("*.npy"))
+    arguments = (teacher, corpus, tmp_path / "cache", *wide)
+
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher_cache_writer, "read_values", stopped)
+        assert cache_command(*arguments) == 130
+    written = sum(f.stat().st_size for f in (tmp_path / ".cache.partial").rglob("*") if f.is_file())
+    assert 0 < written < 2 * size
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: SimpleNamespace(free=max(0, size - written))
+    )
+    assert cache_command(*arguments) == 0
+    load_cache(tmp_path / "cache")
+
+
+def test_corpora_of_nothing_and_of_one_class(teacher, corpus, tmp_path, capsys):
+    (tmp_path / "marks.txt").write_text("...\n!!\n")
+    command = (teacher, tmp_path / "marks.txt", tmp_path / "cache", "--sentences")
+    assert cache_command(*command) == 2
+    assert "marks.txt: holds no sentence" in capsys.readouterr().err
+    for lines in ("0 a film", "0 a film\n0 a story"):
+        (tmp_path / "one.txt").write_text(lines)
+        assert cache_command(teacher, tmp_path / "one.txt", tmp_path / "cache") == 2
+        assert "one.txt: all its labels are 0" in capsys.readouterr().err
+    assert not (tmp_path / ".cache.partial").exists()
+
+
+def test_a_tokenizer_that_is_no_berts_is_refused(teacher, capsys):
+    tokenizer = load_tokenizer(teacher)
+    spec = json.loads(tokenizer.to_str())
+    (teacher / "tokenizer.json").write_text(json.dumps(spec | {"post_processor": None}))
+    assert main(["teacher", "get", str(teacher)]) == 2
+    assert "puts no [CLS] before a text" in capsys.readouterr().err
+    # As many words as the model, but one has an id beyond.
+    spec["model"]["vocab"]["and"] = 99
+    (teacher / "tokenizer.json").write_text(json.dumps(spec))
+    assert main(["teacher", "get", str(teacher)]) == 2
+    assert "the tokenizer has 100 words, but config.json says 15" in capsys.readouterr().err
 
 
 def test_labels_beyond_the_classifier(teacher, corpus, tmp_path, capsys):

@@ -53,13 +53,13 @@ class Reproduction:
                 "text_sha256": self.start.text_digest,
             }
             tokens = estimate.count_tokens(self.start.sentences, length) + train_tokens
-            cost = estimate.teacher_training(config, recipe.pretraining, tokens, words=True)
+            cost = estimate.teacher_training(config, recipe.pretraining, tokens, length, words=True)
             add(pretrained, (split,), settings, cost, self._pretrain)
         if not self.start.tuned:
             teacher = "teacher"
             settings = asdict(recipe.finetuning) | {"max_tokens": length}
             settings |= identity(self.start.general)
-            cost = estimate.teacher_training(config, recipe.finetuning, train_tokens)
+            cost = estimate.teacher_training(config, recipe.finetuning, train_tokens, length)
             add(teacher, (split, pretrained), settings, cost, self._finetune)
         settings = _plain(recipe.cache) | identity(self.start.tuned)
         cost = estimate.caching(config, recipe.cache, task_tokens, len(everything))
@@ -76,7 +76,7 @@ class Reproduction:
         if recipe.stage2.sentences:
             more = "more-cache"
             more_tokens, settings, cost = self._text_cache(config, recipe.stage2.sentences)
-            settings |= identity(self.start.given)
+            settings |= identity(self.start.tuned)
             add(more, (teacher,), settings, cost, self._cache_more)
         for seed in self.seeds:
             for name, student in STUDENTS.items():
@@ -134,6 +134,7 @@ class Reproduction:
             recipe.pretraining,
             recipe.shape,
             max_tokens=recipe.cache.max_tokens,
+            data=self.start.data,
             quiet=self.args.quiet,
         )
 
@@ -174,7 +175,7 @@ class Reproduction:
 
     def _cache_more(self, folder):
         corpus = self._drawn(self.recipe.stage2.sentences)
-        self._write_cache(self.start.given or self.out / "teacher", corpus, folder)
+        self._write_cache(self.start.tuned or self.out / "teacher", corpus, folder)
 
     def _drawn(self, count):
         """So many sentences of stage 1's text as a corpus; fewer are a part of more."""

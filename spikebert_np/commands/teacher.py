@@ -1,4 +1,5 @@
-"""`spikebert teacher get`, and the arguments of its other actions."""
+"""`spikebert teacher get`, and the arguments of its other actions: five, each with its help, which
+is what makes the file long."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..training.finetune_teacher import TeacherSettings
 from ..training.pretrain_teacher import PretrainingSettings
-from .options import add_flags
+from .options import add_flags, patient_output
 from .teacher_cache import load_teacher, run_cache
 from .teacher_finetune import TEACHER_HELP, run_finetune
 from .teacher_train import PRETRAINING_HELP, run_train
@@ -27,6 +28,16 @@ def register(commands):
     _register_finetune(actions)
     _register_cache(actions)
     _register_verify(actions)
+
+
+def _patient(run):
+    """The same long work, which a reader of its output that leaves does not end."""
+
+    def run_patiently(args):
+        with patient_output():
+            run(args)
+
+    return run_patiently
 
 
 def _register_get(actions):
@@ -85,10 +96,11 @@ def _register_train(actions):
         metavar="PATH",
         type=Path,
         help="a labelled corpus: the BERT is then fine-tuned on it, as `spikebert teacher "
-        "finetune` does by default, and lies as it was before in DIR-pretrained",
+        "finetune` does by default, and lies as it was before in DIR-pretrained; texts of its dev "
+        "and test splits are left out of --text",
     )
     for name, default, text in (
-        ("--vocab-size", 8000, "word pieces at most"),
+        ("--vocab-size", 8000, "word pieces at most, rare letters left out where it is too small"),
         ("--layers", 4, "blocks"),
         ("--hidden", 256, "width D"),
         ("--heads", 4, "attention heads; must divide the width"),
@@ -98,7 +110,7 @@ def _register_train(actions):
             name, metavar="N", type=int, default=default, help=f"{text} (default: {default})"
         )
     _add_training(train, PretrainingSettings, PRETRAINING_HELP)
-    train.set_defaults(run=run_train)
+    train.set_defaults(run=_patient(run_train))
 
 
 def _register_finetune(actions):
@@ -118,7 +130,7 @@ def _register_finetune(actions):
     )
     _add_teacher_and_corpus(finetune)
     _add_training(finetune, TeacherSettings, TEACHER_HELP)
-    finetune.set_defaults(run=run_finetune)
+    finetune.set_defaults(run=_patient(run_finetune))
 
 
 def _add_teacher_and_corpus(parser):
@@ -191,7 +203,7 @@ def _register_cache(actions):
         action="store_true",
         help="cut each text into its sentences first (unlabelled text, for stage 1)",
     )
-    cache.set_defaults(run=run_cache)
+    cache.set_defaults(run=_patient(run_cache))
 
 
 def _register_verify(actions):

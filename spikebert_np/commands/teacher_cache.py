@@ -1,23 +1,28 @@
 """`spikebert teacher cache`: run a teacher over a corpus and write down what it makes of it.
 
+Long for its checks: whatever would stop the work is found before hours of it.
+
 Letters: B sentences, C classes.
 """
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import refuse_taken
+
+OWN_CLASSIFIER = "the teacher's own classifier"
 
 
 def run_cache(args):
     from ..data.sentences import split_texts
     from ..data.shipped import open_corpus
-    from ..data.teacher_cache_writer import refuse_existing
 
-    refuse_existing(args.out)
+    refuse_taken(args.out)  # before the corpus is read
     try:
         layers = args.layers and [int(part) for part in args.layers.split(",")]
     except ValueError:
@@ -96,7 +101,7 @@ def cache_corpus(
 
     def logits(values):
         if config.classes:
-            spoken, source = values["logits"], "the teacher's own classifier"
+            spoken, source = values["logits"], OWN_CLASSIFIER
         else:
             spoken = linear_head_logits(values["features"], labels, classes, splits)
             source = "a linear head on the teacher's frozen features, cross-fitted on train"
@@ -166,10 +171,16 @@ def load_teacher(folder):
 
     config, params = load_bert(folder)
     tokenizer = load_tokenizer(folder)
-    if tokenizer.get_vocab_size() > config.vocab_size:
+    words = max(tokenizer.get_vocab().values()) + 1
+    if words > config.vocab_size:
         raise InputError(
-            f"{folder}: the tokenizer has {tokenizer.get_vocab_size():,} words, but config.json "
-            f"says {config.vocab_size:,}; take both from the same model"
+            f"{folder}: the tokenizer has {words:,} words, but config.json says "
+            f"{config.vocab_size:,}; take both from the same model"
+        )
+    if len(tokenizer.encode("").ids) != 2:
+        raise InputError(
+            f"{folder}: the tokenizer puts no [CLS] before a text and no [SEP] behind it, as a "
+            "BERT's does; take it from the same model as the weights"
         )
     return config, params, tokenizer
 
@@ -220,7 +231,11 @@ def _count_classes(path, folder, config, labels, splits):
                 f"{config.classes} classes; give a teacher made for these labels"
             )
         return config.classes
-    return labelled if "train" in splits else 0
+    if "train" not in splits:
+        return 0
+    if labelled == 1:
+        raise InputError(f"{path}: all its labels are 0; give texts of two classes or more")
+    return labelled
 
 
 def _fitting_sentences(out, offsets, chosen, max_bytes, *, width, layers, **counts):
@@ -242,10 +257,14 @@ def _fitting_sentences(out, offsets, chosen, max_bytes, *, width, layers, **coun
         )
 
     sentences = len(offsets) - 1
+    if not sentences:
+        raise InputError("the corpus holds no sentence with a letter or digit; give more text")
     chosen = sentences if chosen is None else chosen
     if not 1 <= chosen <= sentences:
         raise InputError(f"--hidden-sentences must be from 1 to the corpus's {sentences:,}")
     if max_bytes is not None:
+        if not math.isfinite(max_bytes):
+            raise InputError(f"--max-bytes {max_bytes}: give a finite number, such as 2e9")
         states = int(max_bytes) - size(0)
         tokens = states // token_bytes(width, len(layers), counts["dtype"])
         chosen = min(chosen, int(np.searchsorted(offsets, tokens, side="right")) - 1)
@@ -261,7 +280,10 @@ def _fitting_sentences(out, offsets, chosen, max_bytes, *, width, layers, **coun
     )
     existing = next(p for p in out.absolute().parents if p.exists())
     free = shutil.disk_usage(existing).free
-    if free < size(chosen):
+    # What a run that was stopped has written need not be written again.
+    partial = out.with_name(f".{out.name}.partial")
+    written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
+    if free < size(chosen) - written:
         raise InputError(
             f"{existing}: only {free / 1e6:,.1f} MB are free; "
             "give another --out, fewer --layers, --dtype int8, or --max-bytes"

@@ -1,10 +1,14 @@
 """`spikebert teacher finetune`: teach a BERT a labelled corpus."""
 
+import hashlib
 import shutil
 from dataclasses import asdict
 
+import numpy as np
+
 from ..errors import InputError
-from .teacher_run import open_folder, refuse_taken, train_into
+from ..files import refuse_taken
+from .teacher_run import open_folder, train_into
 
 TEACHER_HELP = {
     "epochs": "passes over the train split",
@@ -84,13 +88,13 @@ def finetune(teacher, data, out, settings, *, max_tokens, json_line=False, quiet
         "max_tokens": max_tokens,
         "teacher": public_name(teacher, source),
         "teacher_sha256": file_digest(source / "model.safetensors", "sha256"),
+        "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
         "corpus_sha256": corpus_digest(corpus),
     }
-    folder, count = open_folder(out, about, prepare)
-    print(
-        f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB", flush=True
-    )
-    with workers(count) as run:
+    with open_folder(out, about, prepare) as (folder, count), workers(count) as run:
+        longest = np.diff(splits["train"].offsets).max()
+        memory = training_bytes(params, config, settings, count, longest)
+        print(f"memory: about {memory / 1e6:,.0f} MB", flush=True)
         train_into(
             out,
             folder,
@@ -125,4 +129,7 @@ def read_labelled(path):
             raise InputError(f"{path}: has no {name} split; {remedy}")
         if splits[name].labels is None:
             raise InputError(f"{path}: its {name} texts have no labels; give a labelled corpus")
-    return splits, int(splits["train"].labels.max()) + 1
+    classes = int(splits["train"].labels.max()) + 1
+    if classes < 2:
+        raise InputError(f"{path}: all its labels are 0; give texts of two classes or more")
+    return splits, classes

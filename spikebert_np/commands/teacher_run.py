@@ -3,50 +3,33 @@ works in, and the run itself."""
 
 import json
 import os
+from contextlib import contextmanager
 
-from ..errors import InputError
-
-
-def refuse_taken(out):
-    """Raises InputError where --out is taken."""
-    if os.path.lexists(out):
-        raise InputError(f"{out}: exists already; name another --out, or delete it first")
+RECORD = "settings.json"
 
 
+@contextmanager
 def open_folder(out, about, prepare):
-    """The hidden folder that the run works in: a new one, or that of the same run stopped before.
+    """`with open_folder(...) as (folder, workers):`, the hidden folder that the run works in.
 
     about: what makes it the same run, a dict of plain numbers and strings. prepare: called with a
-    new folder, to write what does not change. Returns the folder and the number of workers, which
-    stays that of the run's start: another one would add up in another order.
-    Raises InputError where the folder belongs to another run, or cannot be made.
+    new folder, to write what does not change. The number of workers stays that of the run's start:
+    another one would add up in another order. Raises InputError as `work_folder` does.
     """
-    from ..training.resume import write_atomically
+    from ..data.work_folder import work_folder
     from ..training.workers import worker_count
 
-    folder = out.with_name(f".{out.name}.partial")
-    record = folder / "settings.json"
-    if record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        for key, value in about.items():
-            if before.get(key) != value:
-                raise InputError(
-                    f"{folder}: holds a run that was stopped, with {key} {before.get(key)} where "
-                    f"this one has {value}; give its settings again to go on, or delete it"
-                )
-        print(f"{folder}: going on with the run that was stopped", flush=True)
-        return folder, before["workers"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder.parent}: cannot be written ({error.strerror}); give another --out"
-        ) from error
-    prepare(folder)
-    about = about | {"workers": worker_count()}
-    text = json.dumps(about, indent=2) + "\n"
-    write_atomically(record, lambda path: path.write_text(text, "utf-8"))
-    return folder, about["workers"]
+    count = worker_count()
+
+    def begin(folder):
+        prepare(folder)
+        return {"workers": count}
+
+    with work_folder(out, RECORD, about, begin) as (folder, before):
+        if before:
+            print(f"{folder}: going on with the run that was stopped", flush=True)
+            count = before["workers"]
+        yield folder, count
 
 
 def train_into(out, folder, params, config, settings, corpus, *, json_line, quiet, **how):
@@ -55,8 +38,8 @@ def train_into(out, folder, params, config, settings, corpus, *, json_line, quie
     json_line: print the best epoch's record as one line of JSON last. quiet: no progress bar.
     how: `gradients`, `measure`, `scales` and `run` of train_teacher.
     """
+    from ..files import refuse_taken, write_atomically
     from ..models.bert_checkpoint import write_bert_tensors
-    from ..training.resume import write_atomically
     from ..training.teacher_loop import train_teacher
 
     def keep_best():
@@ -85,6 +68,7 @@ def train_into(out, folder, params, config, settings, corpus, *, json_line, quie
         quiet=quiet,
         **how,
     )
+    refuse_taken(out)
     os.rename(folder, out)
     (out / "checkpoint.npz").unlink()
     best = max(records, key=lambda record: record["dev_accuracy"])

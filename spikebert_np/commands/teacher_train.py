@@ -1,11 +1,14 @@
 """`spikebert teacher train`: a BERT from nothing but text."""
 
-from dataclasses import asdict, fields
+import hashlib
+import shutil
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 
 from ..errors import InputError
-from .teacher_run import open_folder, refuse_taken, train_into
+from ..files import refuse_taken
+from .teacher_run import RECORD, open_folder, train_into
 
 PRETRAINING_HELP = {
     "epochs": "passes over the text",
@@ -40,21 +43,20 @@ def run_train(args):
         return
     read_labelled(args.data)  # before hours of work
     pretrained = args.out.with_name(f"{args.out.name}-pretrained")
-    if not pretrained.is_dir():
-        pretrain(args.text, pretrained, settings, shape, **about)
+    pretrain(args.text, pretrained, settings, shape, data=args.data, **about)
     task = {"seed": settings.seed, "dropout": settings.dropout}
     finetune(pretrained, args.data, args.out, TeacherSettings(**task), json_line=args.json, **about)
 
 
-def pretrain(text, out, settings, shape, *, max_tokens, json_line=False, quiet=False):
-    """Pre-train a BERT on the train splits of the corpora at the paths `text`.
+def pretrain(text, out, settings, shape, *, max_tokens, data=None, json_line=False, quiet=False):
+    """Pre-train a BERT into `out`, unless this very run has ended there before.
 
-    settings: PretrainingSettings, shape: TeacherShape. Writes the directory `out`, whole or not at
-    all; raises InputError where something does not fit.
+    text: paths of corpora, whose train splits are read. data: as in `training_sentences`. settings:
+    PretrainingSettings, shape: TeacherShape. Raises InputError where something does not fit.
     """
-    from ..data.corpus import Corpus
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..data.vocabulary import train_tokenizer
+    from ..data.work_folder import read_record
     from ..models.bert_checkpoint import write_bert_config
     from ..training.pretrain_teacher import (
         init_bert,
@@ -64,30 +66,44 @@ def pretrain(text, out, settings, shape, *, max_tokens, json_line=False, quiet=F
     from ..training.teacher_loop import training_bytes
     from ..training.workers import workers
 
-    config = bert_config(shape, settings, max_tokens)
-    sentences, digest = training_sentences(text)
-    about = asdict(settings) | asdict(shape) | {"max_tokens": max_tokens}
+    if max_tokens < 3:
+        raise InputError("--max-tokens must be at least 3: [CLS], a word, [SEP]")
+    everything, digest = training_sentences(text, data)
+    about = asdict(settings) | asdict(shape) | {"max_tokens": max_tokens, "text_sha256": digest}
+    if (out / RECORD).is_file():
+        read_record(out / RECORD, about)
+        print(f"{out}: is there already, from the same command", flush=True)
+        return
+    sentences, dev_sentences = _keep_aside(everything, settings.seed)
 
     def prepare(folder):
         train_tokenizer(sentences, shape.vocab_size).save(str(folder / "tokenizer.json"))
-        write_bert_config(folder / "config.json", config)
 
-    folder, count = open_folder(out, about | {"text_sha256": digest}, prepare)
-    tokenizer = load_tokenizer(folder)
-    ids, offsets, truncated = encode_texts(tokenizer, sentences, max_tokens=max_tokens)
-    params = init_bert(config, np.random.default_rng(settings.seed))
-    order = np.random.default_rng(settings.seed).permutation(len(sentences))
-    held = min(_DEV_SENTENCES, max(1, len(sentences) // _DEV_SHARE))
-    corpus, dev = (
-        Corpus(*_gather(ids, offsets, np.sort(index))) for index in (order[held:], order[:held])
-    )
-    print(
-        f"{len(sentences):,} sentences, {len(ids):,} tokens of {tokenizer.get_vocab_size():,} "
-        f"pieces; {truncated:,} cut to {max_tokens}; {held:,} kept aside as dev\n"
-        f"memory: about {training_bytes(params, config, settings, count) / 1e6:,.0f} MB",
-        flush=True,
-    )
-    with workers(count) as run:
+    with open_folder(out, about, prepare) as (folder, count), workers(count) as run:
+        tokenizer = load_tokenizer(folder)
+        pieces = tokenizer.get_vocab_size()
+        config = replace(bert_config(shape, settings, max_tokens), vocab_size=pieces)
+        write_bert_config(folder / "config.json", config)
+        truncated, parts = 0, []
+        for part in (sentences, dev_sentences):
+            encoded = encode_texts(tokenizer, part, max_tokens=max_tokens)
+            parts.append(_with_words(encoded.ids, encoded.offsets))
+            truncated += encoded.truncated
+        corpus, dev = parts
+        if min(len(corpus.ids), len(dev.ids)) == 0:
+            shutil.rmtree(folder)
+            raise InputError(
+                f"{text[0]}: no word can be masked with {pieces} pieces; "
+                "give more --text, or a larger --vocab-size"
+            )
+        params = init_bert(config, np.random.default_rng(settings.seed))
+        memory = training_bytes(params, config, settings, count, np.diff(corpus.offsets).max())
+        print(
+            f"{len(sentences):,} sentences, {len(corpus.ids):,} tokens of {pieces:,} pieces; "
+            f"{truncated:,} cut to {max_tokens}; {len(dev_sentences):,} more kept aside as dev\n"
+            f"memory: about {memory / 1e6:,.0f} MB",
+            flush=True,
+        )
         train_into(
             out,
             folder,
@@ -106,7 +122,7 @@ def pretrain(text, out, settings, shape, *, max_tokens, json_line=False, quiet=F
 
 
 def bert_config(shape, settings, max_tokens):
-    """The BertConfig of a TeacherShape."""
+    """The BertConfig of a TeacherShape, whose vocabulary may turn out smaller."""
     from ..models.bert import BertConfig
 
     return BertConfig(
@@ -123,26 +139,48 @@ def bert_config(shape, settings, max_tokens):
     )
 
 
-def training_sentences(paths):
-    """(sentences, sha256) of the train splits of all paths; labels play no part."""
-    import hashlib
+def training_sentences(paths, data=None):
+    """(sentences, their sha256) of the train splits of all paths; labels play no part.
 
-    from ..data.readers import corpus_digest, read_corpus
+    data: a labelled corpus whose dev and test texts are left out, or None.
+    """
+    from ..data.readers import read_corpus
     from ..data.sentences import split_sentences
+    from ..data.split import text_key
 
-    sentences, digest = [], hashlib.sha256()
+    held_out = set()
+    for name, split in (read_corpus(data) if data else {}).items():
+        held_out |= set() if name == "train" else {text_key(text) for text in split.texts}
+    sentences, left_out = [], 0
     for path in paths:
         corpus = read_corpus(path)
         if "train" not in corpus:
             raise InputError(f"{path}: has no train split; nobody learns from dev or test")
-        digest.update(corpus_digest({"train": corpus["train"]}).encode())
-        sentences += [s for text in corpus["train"].texts for s in split_sentences(text)]
+        for text in corpus["train"].texts:
+            if text_key(text) in held_out:
+                left_out += 1
+            else:
+                sentences += split_sentences(text)
+    if left_out:
+        print(f"{left_out:,} texts left out: they are dev or test texts of {data}", flush=True)
     if len(sentences) < 2:
         raise InputError(f"{paths[0]}: holds fewer than two sentences; give more --text")
-    return sentences, digest.hexdigest()
+    return sentences, hashlib.sha256("\n".join(sentences).encode()).hexdigest()
 
 
-def _gather(ids, offsets, index):
+def _keep_aside(sentences, seed):
+    """(sentences to learn from, sentences kept aside)."""
+    order = np.random.default_rng(seed).permutation(len(sentences))
+    aside = min(_DEV_SENTENCES, max(1, len(sentences) // _DEV_SHARE))
+    return [[sentences[i] for i in np.sort(part)] for part in (order[aside:], order[:aside])]
+
+
+def _with_words(ids, offsets):
+    """The Corpus of the sentences that have more than special tokens: a word can be masked."""
     from ..data.batches import gather_offsets, gather_sentences
+    from ..data.corpus import Corpus
+    from ..data.vocabulary import SPECIALS
 
-    return gather_sentences(ids, offsets, index), gather_offsets(offsets, index)
+    words = np.add.reduceat(ids >= len(SPECIALS), offsets[:-1])
+    index = np.flatnonzero(words)
+    return Corpus(gather_sentences(ids, offsets, index), gather_offsets(offsets, index))

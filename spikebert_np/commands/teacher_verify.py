@@ -16,8 +16,10 @@ def run_verify(args):
     from ..data.pretrained import resolve_teacher
     from ..data.teacher_cache import load_cache
     from ..training.frozen_teacher import read_sentences
-    from .teacher_cache import load_teacher
+    from .teacher_cache import OWN_CLASSIFIER, load_teacher
 
+    if args.sample < 1:
+        raise InputError(f"--sample {args.sample}: give 1 or more")
     cache = load_cache(args.cache, verify=True)
     manifest, counts = cache.manifest, cache.manifest["counts"]
     print(f"{args.cache}: {len(manifest['files'])} files, each with the manifest's sha256")
@@ -30,17 +32,20 @@ def run_verify(args):
             f"{folder / 'model.safetensors'}: is not the teacher of {args.cache} (another sha256); "
             "give the one that made it"
         )
-    config, params, _ = load_teacher(folder)
+    config, params, tokenizer = load_teacher(folder)
+    kept = _teacher_ids(cache, config, tokenizer)  # (V,)
+    _check_words(args.cache, cache, params["embeddings.word"][kept])
     sample = np.random.default_rng(args.seed).permutation(counts["hidden_sentences"])
     index = np.sort(sample[: args.sample])
     batch = make_batch(cache.ids, cache.offsets, None, index)
-    states, values = read_sentences(batch.ids, batch.offsets, params, config, list(cache.hidden))
+    states, values = read_sentences(
+        kept[batch.ids], batch.offsets, params, config, list(cache.hidden)
+    )
     worst = {
         layer: _check_states(args.cache, layer, cache, rows, index)
         for layer, rows in states.items()
     }
-    own = (manifest["logits_from"] or {}).get("source") == "the teacher's own classifier"
-    if own:
+    if (manifest["logits_from"] or {}).get("source") == OWN_CLASSIFIER:
         difference = float(np.abs(cache.logits[index] - values["logits"]).max())
         if difference > _FLOAT32_NOISE:
             raise InputError(
@@ -52,6 +57,36 @@ def run_verify(args):
     print(f"{len(index)} sentences computed again; largest difference by layer: {told}")
     if args.json:
         print(json.dumps({"files": len(manifest["files"]), "sentences": len(index), **worst}))
+
+
+def _teacher_ids(cache, config, tokenizer):
+    """(V,): the teacher's id of each of the cache's, which may know fewer pieces and number them
+    anew (--reduce-vocabulary). Raises InputError for a piece that the teacher does not have."""
+    from ..data.tokenizer import load_tokenizer
+
+    vocabulary = tokenizer.get_vocab()
+    ids = np.arange(len(cache.word_embeddings))
+    for piece, number in load_tokenizer(cache.tokenizer).get_vocab().items():
+        if piece not in vocabulary:
+            raise InputError(
+                f"{cache.tokenizer}: has the piece {piece!r}, which the teacher's tokenizer lacks; "
+                "give the teacher that made the cache"
+            )
+        ids[number] = vocabulary[piece]
+    if ids.max() >= config.vocab_size:
+        raise InputError(
+            f"{cache.tokenizer.with_name('word_embeddings.npy')}: has {len(ids):,} rows, the "
+            f"teacher {config.vocab_size:,}; give the teacher that made the cache"
+        )
+    return ids
+
+
+def _check_words(directory, cache, rows):
+    """Raises InputError where a word embedding (V, D) is not the teacher's, rounded."""
+    if not np.array_equal(cache.word_embeddings, rows.astype(np.float16)):
+        raise InputError(
+            f"{directory / 'word_embeddings.npy'}: differs from the teacher; make the cache again"
+        )
 
 
 def _check_states(directory, layer, cache, computed, index):

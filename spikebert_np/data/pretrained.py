@@ -125,16 +125,21 @@ def get_hub(name, *, endpoint=None):
     address = f"{endpoint.rstrip('/')}/{owner}/{repository}/resolve/{revision}"
     partial = folder.with_name(f".{folder.name}.partial")
     _make_folder(partial)
-    for file in HUB_FILES:
-        if file == "model.safetensors" and not any(
-            (partial / tokenizer).is_file() for tokenizer in ("tokenizer.json", "vocab.txt")
-        ):
-            raise InputError(
-                f"{name}: the repository has neither tokenizer.json nor vocab.txt; "
-                "choose another teacher"
-            )
-        if not (partial / file).is_file():
-            _download_hub_file(f"{address}/{file}", partial / file, name)
+    try:
+        for file in HUB_FILES:
+            if file == "model.safetensors" and not any(
+                (partial / tokenizer).is_file() for tokenizer in ("tokenizer.json", "vocab.txt")
+            ):
+                raise InputError(
+                    f"{name}: the repository has neither tokenizer.json nor vocab.txt; "
+                    "choose another teacher"
+                )
+            if not (partial / file).is_file():
+                _download_hub_file(f"{address}/{file}", partial / file, name)
+    except InputError:
+        if not any(partial.glob("*.part")):  # no download that could be resumed
+            shutil.rmtree(partial)
+        raise
     sha256 = {
         file: file_digest(partial / file, "sha256")
         for file in HUB_FILES

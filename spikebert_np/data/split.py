@@ -5,11 +5,13 @@ Letters: S sentences.
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import refuse_taken
 from .readers import Split, read_corpus
 
 
@@ -22,8 +24,7 @@ def split_corpus(path, out, *, dev_fraction=0.1, seed=0):
     test split that would be lost, or no labels, and where `out` exists.
     """
     out = Path(out)
-    if os.path.lexists(out):
-        raise InputError(f"{out}: exists already; name another --out, or delete it first")
+    refuse_taken(out)
     if not 0 < dev_fraction < 1:
         raise InputError(f"--dev-fraction is {dev_fraction}; give a share between 0 and 1")
     corpus = read_corpus(path)
@@ -55,15 +56,21 @@ def split_corpus(path, out, *, dev_fraction=0.1, seed=0):
                 rows.writerows(zip(split.labels.tolist(), split.texts, strict=True))
         os.rename(temporary, out)
     except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(
             f"{out}: cannot be written ({error.strerror}); give another --out"
         ) from error
     return splits
 
 
+def text_key(text):
+    """The same for texts that differ in nothing but upper case and white space."""
+    return " ".join(text.lower().split())
+
+
 def _draw(texts, fraction, seed):
     """(S,) booleans: the given share of the different texts, each with all its repetitions."""
-    keys = [" ".join(text.lower().split()) for text in texts]
+    keys = [text_key(text) for text in texts]
     number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     order = np.random.default_rng(seed).permutation(len(number))
     drawn = np.zeros(len(number), bool)

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..files import read_json
 from .download import file_digest
 from .hidden_rows import HiddenRows, shard_names
 
@@ -128,16 +129,12 @@ def manifest_digest(manifest):
 
 
 def _read_manifest(path):
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; give the folder of a teacher cache, "
-            "which `spikebert teacher cache` makes"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); {_REMEDY}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    manifest = read_json(
+        path,
+        remedy=_REMEDY,
+        missing="give the folder of a teacher cache, which `spikebert teacher cache` makes",
+    )
+    if manifest.get("format") != FORMAT:
         raise InputError(f"{path}: not the manifest of a teacher cache; {_REMEDY}")
     if (version := manifest.get("format_version")) not in range(1, FORMAT_VERSION + 1):
         raise InputError(

@@ -7,19 +7,19 @@ The work is done in a hidden folder beside the cache's own, `.NAME.partial`:
     values/        what the teacher said of each sentence, by shard
     cache/         the cache itself, renamed when it is whole
 
-A file is written under another name and renamed. So a writer that is killed at any moment goes on
-behind its last whole shard, and ends with the very same bytes: a shard's content hangs on its own
-sentences alone.
+A file is written under another name and renamed. So a writer that is killed at any moment, or whose
+disk is full, goes on behind its last whole shard, and ends with the very same bytes: a shard's
+content hangs on its own sentences alone.
 
 Letters: B sentences, b sentences and n tokens of one shard, D the teacher's width.
 """
 
 import json
-import os
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import read_json, write_atomically
 from .batches import batch_indices
 from .download import file_digest
 from .hidden_rows import decode_rows, encode_rows, shard_names
@@ -44,48 +44,22 @@ def plan_shards(offsets, hidden_sentences, bytes_a_token):
     return ranges
 
 
-def open_work_folder(directory, plan):
-    """The hidden folder of a cache that is being written: new, or left by a writer that was killed.
-
-    Raises InputError where it holds another plan, or cannot be made.
-    """
-    work = directory.with_name(f".{directory.name}.partial")
-    try:
-        for name in ("cache", "shards", "values"):
-            (work / name).mkdir(parents=True, exist_ok=True)
-        text = json.dumps(plan, indent=2)
-        if (work / "plan.json").is_file():
-            before = json.loads((work / "plan.json").read_text(encoding="utf-8"))
-            for key, value in json.loads(text).items():
-                if before.get(key) != value:
-                    raise InputError(
-                        f"{work}: holds part of a cache whose {key} is another; delete it, or give "
-                        "the same command again that was stopped"
-                    )
-        else:
-            _write(work / "plan.json", lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise InputError(
-            f"{directory.parent}: cannot be written ({error.strerror}); give another folder"
-        ) from error
-    return work
-
-
 def finished_shard(work, number):
-    """What _write_shard returned for this shard, or None where it is not whole."""
-    record = work / "shards" / f"{number:04d}.json"
-    if not record.is_file():
-        return None
-    shard = json.loads(record.read_text(encoding="utf-8"))
-    for name, facts in shard["files"].items():
-        path = work / "cache" / name
-        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+    """What write_shard returned for this shard, or None where it is not whole."""
+    try:
+        shard = read_json(work / "shards" / f"{number:04d}.json", remedy="")
+        for name, facts in shard["files"].items():
+            if file_facts(work / "cache" / name) != facts:
+                return None
+        if file_facts(work / "values" / f"{number:04d}.npz") != shard["values"]:
             return None
+    except (InputError, OSError, LookupError):
+        return None
     return shard
 
 
 def write_shard(work, number, count, states, values, dtype):
-    """Write one shard; its record last. Returns the record: {"files": ..., "error": ...}."""
+    """Write one shard; its record last. Returns the record: {"files", "error", "values"}."""
     record = {"files": {}, "error": {}}
     for layer, rows in states.items():
         try:
@@ -100,7 +74,9 @@ def write_shard(work, number, count, states, values, dtype):
             path = work / "cache" / name
             _write(path, lambda file, array=array: np.save(file, array, allow_pickle=False))
             record["files"][name] = file_facts(path)
-    _write(work / "values" / f"{number:04d}.npz", lambda file: np.savez(file, **values))
+    path = work / "values" / f"{number:04d}.npz"
+    _write(path, lambda file: np.savez(file, **values))
+    record["values"] = file_facts(path)
     text = json.dumps(record)
     _write(work / "shards" / f"{number:04d}.json", lambda file: file.write(text.encode()))
     return record
@@ -133,8 +109,10 @@ def file_facts(path):
 
 
 def _write(path, write):
-    """Call write(file), then rename: the file is whole or not there."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        write(file)
-    os.replace(part, path)
+    """Call write(file); the file is whole or not there."""
+
+    def write_part(part):
+        with open(part, "wb") as file:
+            write(file)
+
+    write_atomically(path, write_part)

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..files import refuse_taken
 from .hidden_rows import encode_rows
 from .teacher_cache import FORMAT, FORMAT_VERSION, manifest_digest
 from .teacher_cache_shards import (
     file_facts,
     finished_shard,
     join_errors,
-    open_work_folder,
     plan_shards,
     read_values,
     token_bytes,
     write_shard,
 )
+from .work_folder import work_folder
 
 
 def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype="float16"):
@@ -73,13 +73,11 @@ def write_cache(
     about: more manifest entries: "teacher" (id and sha256), "corpus_sha256", "max_tokens", ...
     found: called with the tokens of each shard that was there already.
 
-    Returns the directory. Raises InputError where it exists or cannot be written, where a killed
-    call wrote another cache under this name, and where a number does not fit into hidden_dtype;
-    ValueError for arrays that do not fit each other. Then nothing is left; a kill or Ctrl-C leaves
-    the hidden folder, from which the same call goes on.
+    Returns the directory. Raises InputError as `work_folder` does, and where a number does not fit
+    into hidden_dtype; ValueError for arrays that do not fit each other. Then nothing is left; a
+    kill, Ctrl-C or a full disk leaves the hidden folder, from which the same call goes on.
     """
     directory = Path(directory)
-    refuse_existing(directory)
     sentences, width = len(offsets) - 1, word_embeddings.shape[1]
     hidden_sentences = sentences if hidden_sentences is None else hidden_sentences
     layers = sorted(layers)
@@ -101,69 +99,66 @@ def write_cache(
         "hidden_sentences": hidden_sentences,
         "shards": shards,
     }
-    work = open_work_folder(directory, plan)
-    try:
-        done = []
-        for number, (first, last) in enumerate(shards):
-            kept_layers = layers if last <= hidden_sentences else []
-            shape = (int(offsets[last] - offsets[first]), width)
-            record = finished_shard(work, number)
-            if record is None:
-                states, spoken = read_shard(first, last)
-                kept = {layer: states[layer] for layer in kept_layers}
-                if any(rows.shape != shape for rows in kept.values()):
-                    raise ValueError(f"states of sentences {first} to {last} should be {shape}")
-                record = write_shard(work, number, len(hidden_shards), kept, spoken, hidden_dtype)
-            elif found:
-                found(shape[0])
-            done.append(record)
-        arrays = {
-            "ids": np.asarray(ids, np.int32),
-            "offsets": np.asarray(offsets, np.int64),
-            "word_embeddings": encode_rows(word_embeddings, "float16")[0],  # (V, D)
-        }
-        if labels is not None:
-            arrays["labels"] = np.asarray(labels, np.int64)
-        logits_from = None
-        if logits is not None:
-            spoken, logits_from = logits(read_values(work, len(done)))
-            arrays["logits"] = np.asarray(spoken, np.float32)
-        manifest = {
-            **about,
-            "splits": splits,
-            "layers": layers,
-            "student_blocks": {str(layer): block for layer, block in blocks.items()},
-            "hidden_dtype": hidden_dtype,
-            "hidden_shards": [int(offsets[b] - offsets[a]) for a, b in hidden_shards],
-            "hidden_error": join_errors(done),
-            "logits_from": logits_from,
-            "counts": {
-                "sentences": sentences,
-                "tokens": int(offsets[-1]),
-                "hidden_sentences": hidden_sentences,
-                "hidden_tokens": int(offsets[hidden_sentences]),
-                "width": width,
-                "vocabulary": len(word_embeddings),
-                "classes": arrays["logits"].shape[1] if "logits" in arrays else 0,
-            },
-        }
-        _finish(work / "cache", arrays, tokenizer, manifest, done)
-        refuse_existing(directory)
-        os.rename(work / "cache", directory)
-    except Exception:  # not Ctrl-C: that may go on
+    with work_folder(directory, "plan.json", plan) as (work, _):
+        for name in ("cache", "shards", "values"):
+            (work / name).mkdir(exist_ok=True)
+        try:
+            done = []
+            for number, (first, last) in enumerate(shards):
+                kept_layers = layers if last <= hidden_sentences else []
+                shape = (int(offsets[last] - offsets[first]), width)
+                record = finished_shard(work, number)
+                if record is None:
+                    states, spoken = read_shard(first, last)
+                    kept = {layer: states[layer] for layer in kept_layers}
+                    if any(rows.shape != shape for rows in kept.values()):
+                        raise ValueError(f"states of sentences {first} to {last} should be {shape}")
+                    record = write_shard(
+                        work, number, len(hidden_shards), kept, spoken, hidden_dtype
+                    )
+                elif found:
+                    found(shape[0])
+                done.append(record)
+            arrays = {
+                "ids": np.asarray(ids, np.int32),
+                "offsets": np.asarray(offsets, np.int64),
+                "word_embeddings": encode_rows(word_embeddings, "float16")[0],  # (V, D)
+            }
+            if labels is not None:
+                arrays["labels"] = np.asarray(labels, np.int64)
+            logits_from = None
+            if logits is not None:
+                spoken, logits_from = logits(read_values(work, len(done)))
+                arrays["logits"] = np.asarray(spoken, np.float32)
+            manifest = {
+                **about,
+                "splits": splits,
+                "layers": layers,
+                "student_blocks": {str(layer): block for layer, block in blocks.items()},
+                "hidden_dtype": hidden_dtype,
+                "hidden_shards": [int(offsets[b] - offsets[a]) for a, b in hidden_shards],
+                "hidden_error": join_errors(done),
+                "logits_from": logits_from,
+                "counts": {
+                    "sentences": sentences,
+                    "tokens": int(offsets[-1]),
+                    "hidden_sentences": hidden_sentences,
+                    "hidden_tokens": int(offsets[hidden_sentences]),
+                    "width": width,
+                    "vocabulary": len(word_embeddings),
+                    "classes": arrays["logits"].shape[1] if "logits" in arrays else 0,
+                },
+            }
+            _finish(work / "cache", arrays, tokenizer, manifest, done)
+            refuse_taken(directory)
+            os.rename(work / "cache", directory)
+        except (OSError, MemoryError):  # when there is room again, the same call goes on
+            raise
+        except Exception:  # not Ctrl-C: that may go on
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work)
     return directory
-
-
-def refuse_existing(directory):
-    """Raises InputError where the path is taken: a cache is never overwritten."""
-    if os.path.lexists(directory):
-        raise InputError(
-            f"{directory}: exists already, and a cache is never overwritten; "
-            "give another folder or delete this one"
-        )
 
 
 def _finish(folder, arrays, tokenizer, manifest, shards):
@@ -177,7 +172,7 @@ def _finish(folder, arrays, tokenizer, manifest, shards):
     manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest}
     manifest["files"] = dict(sorted(files.items()))
     manifest["sha256"] = manifest_digest(manifest)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest, indent=2) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
 
 

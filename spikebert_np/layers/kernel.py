@@ -3,16 +3,23 @@
 Numba compiles anew where the file of a kernel has changed. A kernel also holds what it inlines from
 other files, `surrogate_numba.py` above all, and of those Numba sees no change: an edited backward
 pass would silently not run. So each state of all the kernels' files has a cache folder of its own.
+One that no process has begun with for 30 days is deleted; a process that still runs has its kernels
+in memory, and Numba makes the folder again for the next one it compiles.
 """
 
 import hashlib
 import os
+import re
+import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from ..folders import user_folder
 
 PACKAGE = Path(__file__).parents[1]
+UNUSED_SECONDS = 30 * 24 * 3600
 
 
 def kernel(**options):
@@ -48,7 +55,18 @@ def cache_folder(users=""):
 def _writable(folder):
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
+    os.utime(folder)
+    _delete_unused(folder.parent)
     return folder
+
+
+def _delete_unused(kernels):
+    # Two processes may do so at once, and a folder may be none of ours.
+    for folder in kernels.iterdir():
+        with suppress(OSError):
+            unused = time.time() - folder.stat().st_mtime > UNUSED_SECONDS
+            if unused and re.fullmatch("[0-9a-f]{64}", folder.name):
+                shutil.rmtree(folder)
 
 
 def _temporary_folder():

@@ -41,7 +41,8 @@ class BertConfig:
 
     pooling: what the classifier reads of a sentence, its "first" token (BERT's own way, and all
     that Hugging Face's BertForSequenceClassification knows) or the "mean" of all its tokens.
-    Raises ValueError for another pooling or a rate of dropout outside [0, 1).
+    Raises ValueError for another pooling, a rate of dropout outside [0, 1), or a norm_eps that is
+    not above 0.
     """
 
     vocab_size: int  # V
@@ -62,6 +63,8 @@ class BertConfig:
             raise ValueError(f'pooling = "{self.pooling}": choose "first" or "mean"')
         if not (0 <= self.dropout < 1 and 0 <= self.attention_dropout < 1):
             raise ValueError("dropout and attention_dropout must be from 0 to below 1")
+        if not 0 < self.norm_eps < 1:
+            raise ValueError(f"the layer norm's epsilon is {self.norm_eps}; it is small, above 0")
 
 
 class BertOutput(NamedTuple):

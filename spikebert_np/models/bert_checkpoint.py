@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files import read_json
 from .bert import BertConfig
 
 # What bert_forward computes: (default, the one value that it does). Another value needs other code.
@@ -44,7 +45,8 @@ def load_bert(directory, dtype=np.float32):
 
     Names with or without the prefix `bert.` are understood, and layer norms under their old names
     gamma and beta. Linear weights are turned to (D_in, D_out). Tensors that the encoder, pooler and
-    classifier do not need are not read. A classifier without a pooler (one for tokens) is left out.
+    classifier do not need are not read. A classifier without a pooler (one for tokens) is left out,
+    and one with a single output (a regression).
 
     Raises InputError, naming the file, where a file or tensor is missing, has another shape than
     config.json says, or belongs to a model that bert_forward is not.
@@ -69,17 +71,12 @@ def load_bert(directory, dtype=np.float32):
 
 def read_config(path):
     """The BertConfig of a Hugging Face config.json; `classes` is left at 0: the weights decide."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; a teacher is a directory with config.json, model.safetensors "
-            "and tokenizer.json or vocab.txt (`spikebert teacher get minilm` fetches one)"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error}); fetch it again") from error
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: not a JSON object; fetch it again")
+    raw = read_json(
+        path,
+        remedy="fetch it again",
+        missing="a teacher is a directory with config.json, model.safetensors and tokenizer.json "
+        "or vocab.txt (`spikebert teacher get minilm` fetches one)",
+    )
     for key, (default, required) in _REQUIRED.items():
         if (value := raw.get(key, default)) != required:
             raise InputError(
@@ -94,7 +91,7 @@ def read_config(path):
             **{own: raw[key] for own, key in _SIZES.items()},
             **{own: kind(raw.get(key, default)) for own, (key, kind, default) in _OTHERS.items()},
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: {error}; fetch it again, or correct it") from None
     if config.width % config.heads:
         raise InputError(
@@ -168,7 +165,11 @@ def write_bert_config(path, config):
 
 
 def write_bert_tensors(path, params, config):
-    """Write a model.safetensors of the encoder's parameters and, where there is one, its head's."""
+    """Write a model.safetensors of the encoder's parameters and, where there is one, its head's.
+
+    Raises OSError where it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     tensors = {}
@@ -178,18 +179,27 @@ def write_bert_tensors(path, params, config):
         name = name if key.startswith("classifier.") else f"bert.{name}"
         # safetensors writes the memory as it lies: a transposed view must be laid out anew.
         tensors[name] = np.ascontiguousarray(value)
-    save_file(tensors, path, metadata={"format": "pt"})
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk, which is an OSError everywhere else
+        raise OSError(f"{path}: {error}") from error
 
 
 def _read_tensors(file, path, config, dtype):
     """(config with its classes, params) from an open safetensors file."""
     stored = set(file.keys())
+    if config.depth > len(stored):  # before the names of as many blocks fill the memory
+        raise InputError(
+            f"{path}: has {len(stored)} tensors, too few for the {config.depth} blocks of "
+            "config.json; take both files from the same model"
+        )
     prefix = "bert." if "bert.embeddings.word_embeddings.weight" in stored else ""
     names = {key: (prefix + name, shape) for key, (name, shape) in tensor_names(config).items()}
     classes = 0
     if f"{prefix}pooler.dense.weight" in stored:
         if "classifier.weight" in stored:
             classes = file.get_slice("classifier.weight").get_shape()[0]
+            classes = 0 if classes == 1 else classes
         for key, (name, shape) in head_names(replace(config, classes=classes)).items():
             if key.startswith("pooler."):
                 names[key] = (prefix + name, shape)
@@ -209,11 +219,15 @@ def _read_tensors(file, path, config, dtype):
         tensor = file.get_slice(name)
         expected = list(shape[::-1] if transposed else shape)
         if tensor.get_shape() != expected or tensor.get_dtype() not in ("F16", "F32", "F64"):
+            remedy = "take both files from the same model"
+            if tensor.get_dtype() == "BF16":
+                remedy = "load and save it once with transformers in float32: NumPy has no bfloat16"
             raise InputError(
                 f"{path}: the tensor {name} is {tensor.get_dtype()} {tensor.get_shape()}, where "
-                f"F16, F32 or F64 {expected} is needed to fit config.json; take both files from "
-                "the same model"
+                f"F16, F32 or F64 {expected} is needed to fit config.json; {remedy}"
             )
         value = file.get_tensor(name)
+        if not np.isfinite(value).all():
+            raise InputError(f"{path}: the tensor {name} holds numbers that are not finite")
         params[key] = np.ascontiguousarray(value.T if transposed else value, dtype=dtype)
     return replace(config, classes=classes), params

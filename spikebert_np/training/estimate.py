@@ -45,7 +45,7 @@ def _parameters(config):
     return sum(int(np.prod(shape)) for _, shape in tensor_names(config).values())
 
 
-def teacher_training(config, settings, tokens, *, words=False):
+def teacher_training(config, settings, tokens, longest, *, words=False):
     """An Estimate of fine-tuning on so many tokens, or with `words`, of learning masked words."""
     work = block_work(config.width, config.depth)
     if words:
@@ -55,7 +55,7 @@ def teacher_training(config, settings, tokens, *, words=False):
     if words:
         shapes["mlm.bias"] = (config.vocab_size,)
     empty = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-    memory = training_bytes(empty, config, settings, worker_count())
+    memory = training_bytes(empty, config, settings, worker_count(), longest)
     return Estimate(seconds, bert_bytes(config), memory)
 
 

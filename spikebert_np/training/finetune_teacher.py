@@ -12,12 +12,16 @@ from ..layers.losses import cross_entropy_backward, cross_entropy_forward
 from ..models.bert import bert_backward, bert_forward
 from .frozen_teacher import read_sentences
 from .inference import accuracy
+from .ranges import check_ranges
 from .workers import split_batch, sum_gradients
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """How a teacher is fine-tuned. Raises ValueError for an unknown pooling."""
+    """How a teacher is fine-tuned.
+
+    Raises ValueError for a number that is out of range, and an unknown pooling.
+    """
 
     epochs: int = 3
     batch_tokens: int = 768
@@ -32,6 +36,13 @@ class TeacherSettings:
     seed: int = 0
 
     def __post_init__(self):
+        check_ranges(
+            self,
+            from_zero="warmup weight_decay dropout seed",
+            above_zero="epochs batch_tokens learning_rate layer_decay clip_norm patience",
+            at_most_one="warmup layer_decay",
+            below_one="dropout",
+        )
         if self.pooling not in POOLINGS:
             raise ValueError(f'pooling = "{self.pooling}": choose "first" or "mean"')
 

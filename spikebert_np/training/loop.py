@@ -3,7 +3,6 @@
 Letters: N packed tokens, V vocabulary, S sentences.
 """
 
-import math
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -22,6 +21,7 @@ from .distill import (
 )
 from .inference import accuracy, predict_logits
 from .optim import adamw_init, adamw_step, clip_gradients
+from .ranges import check_ranges
 from .schedule import warmup_cosine
 
 
@@ -48,14 +48,12 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("epochs", "warmup", "weight_decay", "w_ce", "w_kl", "w_feat", "w_emb", "seed"):
-            if not 0 <= (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} = {value}: it must be finite, 0 or more")
-        for name in ("batch_tokens", "learning_rate", "clip_norm", "temperature"):
-            if not 0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} = {value}: it must be finite and above 0")
-        if self.warmup > 1:
-            raise ValueError(f"warmup = {self.warmup}: it is a share of the steps, from 0 to 1")
+        check_ranges(
+            self,
+            from_zero="epochs warmup weight_decay w_ce w_kl w_feat w_emb seed",
+            above_zero="batch_tokens learning_rate clip_norm temperature",
+            at_most_one="warmup",
+        )
         if self.embedding not in ("teacher", "random"):
             raise ValueError(f'embedding = "{self.embedding}": choose "teacher" or "random"')
         if not (self.w_ce or self.w_kl or self.w_feat):

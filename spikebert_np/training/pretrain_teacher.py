@@ -16,6 +16,7 @@ from ..layers.parameters import select, with_prefix
 from ..models.bert import bert_backward, bert_forward
 from ..models.bert_checkpoint import tensor_names
 from .frozen_teacher import READING_TOKENS
+from .ranges import check_ranges
 from .workers import split_batch, sum_gradients
 
 SPECIAL_IDS = np.arange(len(SPECIALS))
@@ -24,7 +25,7 @@ MASK_ID = SPECIALS.index("[MASK]")
 
 @dataclass(frozen=True)
 class PretrainingSettings:
-    """How a teacher is pre-trained."""
+    """How a teacher is pre-trained. Raises ValueError for a number that is out of range."""
 
     epochs: int = 10
     batch_tokens: int = 2048
@@ -35,6 +36,15 @@ class PretrainingSettings:
     dropout: float = 0.1
     patience: int = 3
     seed: int = 0
+
+    def __post_init__(self):
+        check_ranges(
+            self,
+            from_zero="warmup weight_decay dropout seed",
+            above_zero="epochs batch_tokens learning_rate clip_norm patience",
+            at_most_one="warmup",
+            below_one="dropout",
+        )
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,9 @@ class TeacherShape:
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            if value < 1:
-                raise ValueError(f"{name} = {value}: it must be at least 1")
+            least = len(SPECIALS) + 1 if name == "vocab_size" else 1
+            if value < least:
+                raise ValueError(f"{name} = {value}: it must be at least {least}")
         if self.hidden % self.heads:
             raise ValueError(f"hidden {self.hidden} is no multiple of heads {self.heads}")
 

@@ -4,19 +4,12 @@ It is an uncompressed .npz because that is written array by array: no second cop
 """
 
 import json
-import os
 
 import numpy as np
 
 from ..errors import InputError
+from ..files import write_atomically
 from .optim import AdamWState, adamw_init
-
-
-def write_atomically(path, write):
-    """Call write(temporary path), then rename: a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".part")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 def write_checkpoint(path, params, state, records, sums):

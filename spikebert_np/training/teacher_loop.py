@@ -6,6 +6,7 @@ again, and ends with the very same weights: shuffling, masks and dropout are dra
 seed and the number of the epoch or step, never from a generator that a kill would lose.
 """
 
+import shutil
 from time import perf_counter
 
 import numpy as np
@@ -19,17 +20,18 @@ from .schedule import warmup_cosine
 CHECKPOINT_SECONDS = 120
 
 
-def training_bytes(params, config, settings, workers):
+def training_bytes(params, config, settings, workers, longest):
     """About how much memory a run takes, the corpus and Python itself included.
 
+    longest: tokens of the longest training sentence: attention maps grow with its square.
     Weights, AdamW's two means and two copies while the best are saved; each worker's gradients,
     whose words are only the batch's unless words are said, too; and what a batch keeps for its
     backward pass. What comes and goes at each step leaves holes: measured, half as much again.
     """
     weights = gradients = sum(value.size for value in params.values())
     d, f = config.width, config.mlp_width
-    # Of each block; three attention maps reckoned with 64 words a sentence; and a backward pass.
-    token = config.depth * (10 * d + 3 * f + 3 * config.heads * 64) + 4 * f
+    # Of each block, three attention maps included; and a backward pass.
+    token = config.depth * (10 * d + 3 * f + 3 * config.heads * longest) + 4 * f
     if "mlm.bias" in params:
         token += config.vocab_size // 2  # three numbers a word, at one token in six
     else:
@@ -60,7 +62,7 @@ def train_teacher(
     on dev. scales: as in adamw_step. folder: where the checkpoint lies, an earlier one too. run: of
     `training.workers`. keep_best: called after each epoch that is better on dev than all before.
     log: called with all records so far after each epoch, one dict an epoch. quiet: no progress bar.
-    Returns the records. Raises InputError if the loss overflows.
+    Returns the records. Raises InputError if the loss overflows; then the folder is deleted.
     """
     from tqdm import tqdm
 
@@ -95,6 +97,7 @@ def train_teacher(
             batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
             loss, right, grads = gradients(batch, [settings.seed, state.step])
             if not np.isfinite(loss):
+                shutil.rmtree(folder)  # its checkpoint leads here again
                 raise InputError(
                     f"the loss is {loss} at step {state.step + 1}: lower --learning-rate "
                     f"(now {settings.learning_rate})"

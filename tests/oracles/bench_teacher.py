@@ -107,7 +107,7 @@ def main():
         offsets, max_tokens=settings.batch_tokens, rng=np.random.default_rng(0)
     )[: args.batches + 2]
     batches = [make_batch(ids, offsets, split.labels, index) for index in batches]
-    stated = training_bytes(params, config, settings, count) / 1e6
+    stated = training_bytes(params, config, settings, count, int(np.diff(offsets).max())) / 1e6
     print(f"{config.depth} blocks, {config.width} wide, {count} workers; stated {stated:,.0f} MB")
 
     their_step = None

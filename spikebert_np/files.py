@@ -1,0 +1,33 @@
+"""Files read and written so that neither a damaged one nor a kill ends in a riddle."""
+
+import json
+import os
+
+from .errors import InputError
+
+
+def read_json(path, *, remedy, missing=None):
+    """The object in a JSON file, a dict. Raises InputError, which ends with `remedy`, or where
+    there is no file with `missing`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {missing or remedy}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object; {remedy}")
+    return value
+
+
+def write_atomically(path, write):
+    """Call write(temporary path), then rename: a reader never sees half a file."""
+    temporary = path.with_name(path.name + ".part")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def refuse_taken(out):
+    """Raises InputError where a path that is to be made is there already."""
+    if os.path.lexists(out):
+        raise InputError(f"{out}: exists already; name another --out, or delete it first")
