@@ -7,6 +7,7 @@ from spikebert_np.training.linear_head import choose_penalty
 from spikebert_np.training.sparse_head import (
     SPARSE_PENALTIES,
     BinaryRows,
+    _newton_direction,
     binary_rows,
     fit_sparse_head,
     word_columns,
@@ -75,3 +76,13 @@ def test_the_penalty_is_the_one_that_dev_likes_best(rng):
     scores = {penalty: score(penalty) for penalty in penalties}
     assert len(set(scores.values())) > 1
     assert scores[penalty] == max(scores.values())
+
+
+def test_the_newton_direction_knows_the_curvature_it_has_seen(rng):
+    """The secant equation: of the last (s, y), H y = s; so the step for the gradient y is -s."""
+    a = rng.standard_normal((6, 6))
+    moves = rng.standard_normal((4, 6, 1))
+    pairs = [(s, (a @ a.T + np.eye(6)) @ s) for s in moves]
+    s, y = pairs[-1]
+    np.testing.assert_allclose(_newton_direction(y, pairs), -s, atol=1e-10)
+    assert np.array_equal(_newton_direction(y, []), -y)
