@@ -7,6 +7,7 @@ import pytest
 
 from spikebert_np.data.work_folder import work_folder
 from spikebert_np.errors import InputError
+from spikebert_np.files import write_atomically
 
 ABOUT = {"seed": 1, "shards": [(0, 2), (2, 3)]}
 
@@ -69,3 +70,12 @@ def test_a_full_disk_leaves_the_folder(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     with work_folder(tmp_path / "out", "about.json", ABOUT) as (_, before):
         assert before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files there")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match="is not a file; name another"):
+            write_atomically(path, lambda part: part.write_text("new"))
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

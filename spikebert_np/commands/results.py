@@ -39,7 +39,7 @@ def register(commands):
 
 def run_results(args):
     """Write or print the page."""
-    from ..training.resume import write_atomically
+    from ..files import write_atomically
 
     page = results_page([_read(out) for out in args.out])
     if args.write:
@@ -65,7 +65,7 @@ def _read(out):
 
 def write_results(out, recipe, seeds, command):
     """Write out/results.json and out/RESULTS.md from the steps' folders. Returns the rows."""
-    from ..training.resume import write_atomically
+    from ..files import write_atomically
 
     rows = [*_student_rows(out, recipe, seeds), *_baseline_rows(out, recipe)]
     table = {"recipe": recipe.name, "about": recipe.data.about, "command": command, "rows": rows}

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..files import write_atomically
 from ..training.estimate import Estimate
-from ..training.resume import write_atomically
 
 
 class Step(NamedTuple):

@@ -2,8 +2,8 @@
 
 From two figures. Work: a pass forward through a block of width D costs 24 D² floating-point
 operations a token (4 D² weights of attention, 8 D² of the MLP, two operations each), and a backward
-pass costs twice that again; one core does RATE a second: MiniLM's fine-tuning reads 1,002 tokens a
-core-second (README): 64e9; a student of two blocks comes to 45e9. Text: a token for each run of
+pass costs twice that again; one core does so many a second as a teacher (MiniLM's fine-tuning reads
+1,002 tokens a core-second, BERT-base's 147: README) or as a student. Text: a token for each run of
 letters or digits, Chinese character or mark, and one in eight words is cut in two.
 """
 
@@ -16,7 +16,7 @@ from ..models.bert_checkpoint import tensor_names
 from .teacher_loop import training_bytes
 from .workers import worker_count
 
-RATE = 50e9
+TEACHER_RATE, STUDENT_RATE = 68e9, 45e9
 PYTHON_BYTES = 350_000_000
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")
 
@@ -50,7 +50,7 @@ def teacher_training(config, settings, tokens, longest, *, words=False):
     work = block_work(config.width, config.depth)
     if words:
         work += 2 * 0.15 * config.width * config.vocab_size
-    seconds = settings.epochs * tokens * 3 * work / (RATE * worker_count())
+    seconds = settings.epochs * tokens * 3 * work / (TEACHER_RATE * worker_count())
     shapes = {key: shape for key, (_, shape) in tensor_names(config).items()}
     if words:
         shapes["mlm.bias"] = (config.vocab_size,)
@@ -63,7 +63,7 @@ def caching(config, cache, tokens, sentences):
     """An Estimate of reading so many tokens, whose hidden states are kept by a CacheSettings."""
     share = min(1.0, (cache.hidden_sentences or sentences) / sentences)
     token_bytes = 2 * config.width if cache.dtype == "float16" else config.width + 4
-    seconds = tokens * block_work(config.width, config.depth) / (RATE * worker_count())
+    seconds = tokens * block_work(config.width, config.depth) / (TEACHER_RATE * worker_count())
     hidden = share * len(cache.layers) * token_bytes
     disk = tokens * (4 + hidden) + 2 * config.vocab_size * config.width
     return Estimate(seconds, disk, PYTHON_BYTES + 2 * bert_bytes(config))
@@ -84,7 +84,7 @@ def student_training(config, settings, tokens):
     weights = 4 * config.vocab_size * config.embedding_width
     batch = max(settings.batch_tokens, 2048)
     return Estimate(
-        settings.epochs * tokens * 3 * steps * work / RATE,
+        settings.epochs * tokens * 3 * steps * work / STUDENT_RATE,
         weights,
         PYTHON_BYTES + 4 * weights + 3 * 4 * batch * steps * kept,
     )

@@ -26,7 +26,7 @@ def training_bytes(params, config, settings, workers, longest):
     longest: tokens of the longest training sentence: attention maps grow with its square.
     Weights, AdamW's two means and two copies while the best are saved; each worker's gradients,
     whose words are only the batch's unless words are said, too; and what a batch keeps for its
-    backward pass. What comes and goes at each step leaves holes: measured, half as much again.
+    backward pass.
     """
     weights = gradients = sum(value.size for value in params.values())
     d, f = config.width, config.mlp_width
@@ -37,7 +37,7 @@ def training_bytes(params, config, settings, workers, longest):
     else:
         gradients -= params["embeddings.word"].size
     step = workers * gradients + settings.batch_tokens * token
-    return 4 * (5 * weights + 3 * step // 2) + 350_000_000
+    return 4 * (5 * weights + step) + 350_000_000
 
 
 def train_teacher(
