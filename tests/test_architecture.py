@@ -34,7 +34,7 @@ ORDER = {
     "analysis": "firing energy plots",
     "training": "ranges optim_numba optim schedule checkpoint resume distill inference loop "
     "linear_head frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report "
-    "stages sparse_head baselines recipe estimate",
+    "word_rows stages sparse_head baselines recipe estimate",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher train use demo recipes steps results "
     "materials reproduction reproduce gradcheck",

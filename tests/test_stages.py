@@ -25,8 +25,8 @@ from spikebert_np.training.stages import (
     stage1_corpus,
     stage_corpora,
     student_config,
-    teacher_word_rows,
 )
+from spikebert_np.training.word_rows import contextual_word_rows, teacher_word_rows
 
 STAGE1 = TrainingSettings(epochs=2, batch_tokens=64, w_ce=0.0, w_kl=0.0, w_feat=1.0, w_emb=1.0)
 STAGE2 = TrainingSettings(epochs=2, batch_tokens=64)
@@ -399,7 +399,13 @@ def test_the_reported_means_are_those_of_all_sentences(cache):
 
 
 def test_stage_2_learns_from_further_caches_too(cache, tmp_path):
-    other = make_cache(tmp_path / "other", train=15, seed=8, labelled=False)
+    other = make_cache(
+        tmp_path / "other",
+        train=15,
+        seed=8,
+        labelled=False,
+        word_embeddings=cache.word_embeddings,
+    )
     corpus, dev = stage_corpora(cache, "finetune", [other])
     first, second = split_corpus(cache, "train"), split_corpus(other, "train")
     assert len(corpus.offsets) - 1 == 40 + 15
@@ -416,7 +422,7 @@ def test_stage_2_learns_from_further_caches_too(cache, tmp_path):
 
 
 def test_further_caches_must_be_by_the_same_teacher(cache, tmp_path):
-    other = make_cache(tmp_path / "other", teacher=8)
+    other = make_cache(tmp_path / "other", seed=8)
     with pytest.raises(InputError, match="its teacher is not that of"):
         stage_corpora(cache, "finetune", [other])
 
@@ -424,3 +430,42 @@ def test_further_caches_must_be_by_the_same_teacher(cache, tmp_path):
 def test_hidden_states_of_a_part_of_a_further_cache_are_left_out(cache, tmp_path):
     other = make_cache(tmp_path / "other", hidden_sentences=5)
     assert not has_hidden(stage_corpora(cache, "finetune", [other])[0])
+
+
+def test_contextual_rows_are_the_means_of_what_the_teacher_makes_of_a_word(cache):
+    corpus = split_corpus(cache, "train")
+    rows = contextual_word_rows(cache, corpus)
+    states = np.asarray(corpus.hidden[0], np.float64)  # (N, D)
+    ids, words = np.asarray(corpus.ids), cache.word_embeddings.astype(np.float64)
+    count = np.array([(ids == v).sum() for v in range(len(words))])
+    seen = count > 0
+    assert 0 < seen.sum() < len(seen)
+    means = np.array([states[ids == v].mean(axis=0) for v in np.flatnonzero(seen)])
+    weight = np.minimum(count[seen], 20)[:, None]
+    centre, middle = np.average(words[seen], 0, weight[:, 0]), np.average(means, 0, weight[:, 0])
+    x = np.sqrt(weight) * (words[seen] - centre)
+    ridge = 0.01 * np.trace(x.T @ x) / x.shape[1]
+    # Ridge regression as least squares on more rows.
+    stacked = np.vstack([x, np.sqrt(ridge) * np.eye(x.shape[1])])
+    target = np.vstack([np.sqrt(weight) * (means - middle), np.zeros_like(x.T @ x)])
+    expected = (words - centre) @ np.linalg.lstsq(stacked, target, rcond=None)[0] + middle
+    n = count[seen][:, None]
+    expected[seen] = (n * means + 3 * expected[seen]) / (n + 3)
+    expected = (expected - expected.mean(0)) / expected.std(0)
+    np.testing.assert_allclose(rows, expected, atol=1e-4)
+
+
+def test_contextual_rows_are_where_a_student_starts_and_what_w_emb_holds(cache, tmp_path):
+    settings = TrainingSettings(epochs=1, embedding="contextual", w_emb=1.0, learning_rate=1e-9)
+    config = student_config(cache, width=8, heads=2, blocks=2, steps=3)
+    rows = contextual_word_rows(cache, split_corpus(cache, "train"))
+    params = new_student(cache, config, settings)
+    assert np.array_equal(params["embedding.weight"], rows)
+    _, records = train(tmp_path / "run", "finetune", cache, settings, params)
+    assert records[0]["emb"] < 1e-10
+
+
+def test_contextual_rows_need_hidden_states(cache):
+    bare = split_corpus(cache, "train")._replace(hidden={})
+    with pytest.raises(InputError, match="has no hidden states to average"):
+        contextual_word_rows(cache, bare)

@@ -235,7 +235,8 @@ def test_a_reader_that_leaves_does_not_end_the_training(folder):
 
 
 def test_more_caches_are_trained_on_and_kept_in_the_config(folder, tmp_path, capsys):
-    make_cache(tmp_path, train=7, seed=9, labelled=False)
+    words = np.load(folder / "cache" / "word_embeddings.npy")
+    make_cache(tmp_path, train=7, seed=9, labelled=False, word_embeddings=words)
     out = tmp_path / "run"
     args = ["finetune", "--cache", str(folder / "cache"), "--more", str(tmp_path / "cache")]
     assert main([*args, "--out", str(out), *SMALL]) == 0

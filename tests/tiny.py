@@ -43,7 +43,7 @@ def make_cache(
     hidden_sentences=None,
     seed=7,
     labelled=True,
-    teacher=7,
+    word_embeddings=None,
 ):
     """Write a cache of a made-up teacher into folder / "cache" and load it."""
     rng = np.random.default_rng(seed)
@@ -57,6 +57,7 @@ def make_cache(
     teacher_logits = np.stack([-labels, labels], axis=1) + 0.1 * rng.standard_normal(
         (len(labels), 2)
     )
+    words = 0.05 * rng.standard_normal((len(SPECIAL + WORDS), TEACHER_WIDTH))
     directory = write_cache(
         folder / "cache",
         ids=encoded.ids,
@@ -64,8 +65,7 @@ def make_cache(
         splits={"train": (0, train), "dev": (train, train + dev)},
         labels=labels if labelled else None,
         tokenizer=(folder / "tokenizer.json").read_text("utf-8"),
-        word_embeddings=0.05
-        * np.random.default_rng(teacher).standard_normal((len(SPECIAL + WORDS), TEACHER_WIDTH)),
+        word_embeddings=words if word_embeddings is None else word_embeddings,
         layers=list(layers),
         read_shard=lambda first, last: (
             {

@@ -101,7 +101,8 @@ def _compile(cache):
     """One step of a tiny student, so that compilation is not counted as training."""
     from ..data.corpus import slice_corpus
     from ..training.loop import TrainingSettings, train
-    from ..training.stages import new_student, split_corpus, student_config, teacher_word_rows
+    from ..training.stages import new_student, split_corpus, student_config
+    from ..training.word_rows import teacher_word_rows
 
     print("Compiling the kernels (about a minute, on the first run only) ...", flush=True)
     settings = TrainingSettings(epochs=1, w_feat=1.0)
@@ -148,8 +149,8 @@ def _students(cache, out, seed):
         run_stage,
         split_corpus,
         student_config,
-        teacher_word_rows,
     )
+    from ..training.word_rows import teacher_word_rows
 
     stage1 = TrainingSettings(**STAGE1, seed=seed)
     stage2 = TrainingSettings(**STAGE2, seed=seed)

@@ -239,7 +239,8 @@ class Reproduction:
 
     def _train(self, folder, stage, cache, params, config, settings, init="", more=()):
         from ..data.teacher_cache import load_cache
-        from ..training.stages import run_stage, teacher_word_rows
+        from ..training.stages import run_stage
+        from ..training.word_rows import teacher_word_rows
         from .train import print_epoch
 
         about = {"stage": stage, "cache": str(cache.tokenizer.parent), "more": [*map(str, more)]}

@@ -78,6 +78,8 @@ def cache_corpus(
     labels, splits = _join_labels(corpus)
     classes = _count_classes(where, folder, config, labels, splits)
     texts = [text for split in corpus.values() for text in split.texts]
+    if not texts:
+        raise InputError(f"{where}: holds no sentence with a letter or digit; give more text")
     ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=max_tokens)
     kept = np.arange(config.vocab_size)  # the teacher's id of each of the cache's ids
     if smallest_vocabulary:
@@ -257,8 +259,6 @@ def _fitting_sentences(out, offsets, chosen, max_bytes, *, width, layers, **coun
         )
 
     sentences = len(offsets) - 1
-    if not sentences:
-        raise InputError("the corpus holds no sentence with a letter or digit; give more text")
     chosen = sentences if chosen is None else chosen
     if not 1 <= chosen <= sentences:
         raise InputError(f"--hidden-sentences must be from 1 to the corpus's {sentences:,}")

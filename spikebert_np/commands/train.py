@@ -29,8 +29,8 @@ from ..training.stages import (
     run_stage,
     stage_corpora,
     student_config,
-    teacher_word_rows,
 )
+from ..training.word_rows import teacher_word_rows
 from .options import add_flags, chosen, patient_output, read_config
 
 MODEL_HELP = {
@@ -69,7 +69,8 @@ TRAINING_HELP = {
     "w_feat": "weight of the MSE with the teacher's hidden states; unset, 0 where some lack",
     "w_emb": "weight of the MSE with the teacher's word embeddings",
     "temperature": "temperature of the KL",
-    "embedding": '"teacher": start from its word embeddings; "random"',
+    "embedding": '"teacher": start from its word embeddings; "contextual": from what it makes of '
+    'each word in the sentences of the cache, on the average; or "random"',
     "seed": "seed of the parameters, the batches and dropout",
 }
 

@@ -24,12 +24,15 @@ from .optim import adamw_init, adamw_step, clip_gradients
 from .ranges import check_ranges
 from .schedule import warmup_cosine
 
+EMBEDDINGS = ("teacher", "contextual", "random")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a stage is trained; the four w_* are the weights of `distill.py`.
 
-    embedding: what the word embeddings start from, "teacher" or "random".
+    embedding: what the word embeddings start from: "teacher" (its own), "contextual" (what it makes
+    of them in their sentences: `word_rows.py`) or "random".
     Raises ValueError where a number is out of range, or no loss reaches the network.
     """
 
@@ -54,8 +57,8 @@ class TrainingSettings:
             above_zero="batch_tokens learning_rate clip_norm temperature",
             at_most_one="warmup",
         )
-        if self.embedding not in ("teacher", "random"):
-            raise ValueError(f'embedding = "{self.embedding}": choose "teacher" or "random"')
+        if self.embedding not in EMBEDDINGS:
+            raise ValueError(f'embedding = "{self.embedding}": choose from {", ".join(EMBEDDINGS)}')
         if not (self.w_ce or self.w_kl or self.w_feat):
             raise ValueError("w_ce, w_kl and w_feat are all 0: nothing would be learnt")
 

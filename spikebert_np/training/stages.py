@@ -18,6 +18,7 @@ from ..models.kinds import KINDS, kind_of
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
 from .loop import train
 from .report import run_report
+from .word_rows import starting_rows
 
 
 def cached_corpus(cache):
@@ -51,17 +52,6 @@ def stage1_corpus(cache):
     train = split_corpus(cache, "train")
     read = min(len(train.offsets) - 1, cache.manifest["counts"]["hidden_sentences"])
     return slice_corpus(train, 0, read)._replace(labels=None, logits=None)
-
-
-def teacher_word_rows(cache):
-    """The teacher's word embeddings (V, D_emb) scaled to a standard deviation of 1, and the scale.
-
-    MiniLM's rows have a standard deviation of 0.056: unscaled, the encoder's neurons would see a
-    current far below their threshold wherever no layer norm stands between.
-    """
-    rows = cache.word_embeddings.astype(np.float32)
-    scale = float(1 / rows.std())
-    return rows * np.float32(scale), scale
 
 
 # What the cache decides of a student, whatever else is chosen.
@@ -109,11 +99,11 @@ def student_config(cache, *, kind="spikebert", where="the model's settings", **c
 
 
 def new_student(cache, config, settings):
-    """Starting parameters: random, but for the teacher's word embeddings if settings say so."""
+    """Starting parameters: random, but for the word embeddings if settings say so."""
     params = kind_of(config).init(config, np.random.default_rng(settings.seed))
-    if settings.embedding == "teacher":
+    if settings.embedding != "random":
         _check_embedding_width(cache, config)
-        params["embedding.weight"], _ = teacher_word_rows(cache)
+        params["embedding.weight"] = starting_rows(cache, settings, split_corpus(cache, "train"))
     return params
 
 
@@ -259,7 +249,9 @@ def run_stage(
     out = Path(out)
     corpus, dev = stage_corpora(cache, stage, more)
     check_fit(cache, stage, corpus, dev, config, settings)
-    word_rows = teacher_word_rows(cache)[0] if settings.w_emb else None
+    word_rows = None
+    if settings.w_emb:
+        word_rows = starting_rows(cache, settings, split_corpus(cache, "train"))
     records = []
     with _new_run_folder(out.resolve()) as folder:
         with _writing(out):
