@@ -27,7 +27,7 @@ ORDER = {
     "layers": "kernel parameters initializers surrogate_numba surrogate linear layernorm lif_numba "
     "lif embedding_numba embedding dropout activations_numba activations softmax conv1d pooling "
     "losses",
-    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear ssa_numba ssa mlp "
+    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear ssa mlp "
     "encoder_block classifier_head distillation_tap bert_embeddings self_attention feed_forward "
     "pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn bag_of_words",
