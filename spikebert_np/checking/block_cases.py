@@ -53,6 +53,7 @@ def hits_every_bump(cache):
     unit.spiking_linear_backward,
     floor="block",
     variants=UNIT_RESETS,
+    events=True,
 )
 def spiking_linear(draw):
     D_in, D_out = 4, draw.size(5, 6)

@@ -59,6 +59,7 @@ def adapt_spikebert(forward, backward):
     ],
     adapt=adapt_spikebert,
     directional=True,
+    events=True,
 )
 def spikebert(draw):
     V = 5  # fewer words than tokens: some stand twice
