@@ -36,7 +36,7 @@ def linear(draw):
     N, D_in, D_out = draw.size(6, 8), draw.size(3, 4), draw.size(5, 6)
     x, weight = draw.normal(draw.T, N, D_in), draw.normal(D_in, D_out)
     if draw.variant["x"] == "sparse":
-        x[draw.rng.random(x.shape) < 0.9] = 0  # the compiled twin then goes by events
+        x[draw.rng.random(x.shape) < 0.85] = 0  # the compiled twin then goes by events
     return Problem({"x": x, "weight": weight, "bias": draw.normal(D_out)})
 
 
