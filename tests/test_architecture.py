@@ -24,12 +24,12 @@ WINGS = {
 }
 # Within a folder a file imports only from files to its left. A new file is given its place here.
 ORDER = {
-    "layers": "kernel parameters initializers surrogate_numba surrogate linear layernorm lif_numba "
-    "lif embedding_numba embedding dropout activations_numba activations softmax conv1d pooling "
-    "losses",
-    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear spiking_conv1d "
-    "ssa_numba ssa mlp encoder_block classifier_head distillation_tap bert_embeddings "
-    "self_attention feed_forward pooler_head masked_lm_head",
+    "layers": "kernel parameters initializers surrogate_numba surrogate linear_numba linear "
+    "layernorm lif_numba lif embedding_numba embedding dropout activations_numba activations "
+    "softmax conv1d pooling losses",
+    "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear spiking_conv1d ssa "
+    "mlp encoder_block classifier_head distillation_tap bert_embeddings self_attention "
+    "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots",
     "training": "ranges optim_numba optim schedule checkpoint resume distill inference loop "

@@ -42,12 +42,12 @@ def test_a_mutant_that_escapes_fails(capsys, monkeypatch):
 
 
 def test_one_backend_and_float32(capsys):
-    args = ["gradcheck", "spike_encoding", "linear", "--dtype", "float32", "--backend", "numba"]
+    args = ["gradcheck", "spike_encoding", "layernorm", "--dtype", "float32", "--backend", "numba"]
     assert main([*args, "--seeds", "2"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[:3] for row in rows] == [
         ["block", "spike_encoding", "numba"],
-        ["layer", "linear", "numpy"],
+        ["layer", "layernorm", "numpy"],
     ]
 
 

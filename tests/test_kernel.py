@@ -39,9 +39,9 @@ def test_an_edit_of_what_a_kernel_inlines_is_used(tmp_path):
     assert list((tmp_path / "home" / "kernels").glob("*/*/*.nbc"))
     path = package / "layers" / "surrogate_numba.py"
     source = path.read_text(encoding="utf-8")
-    line = "return scale / (w * w)"
+    line = "out[j] = scale / (w * w)"
     assert line in source
-    path.write_text(source.replace(line, "return 3 * scale / (w * w)"), encoding="utf-8")
+    path.write_text(source.replace(line, "out[j] = 3 * scale / (w * w)"), encoding="utf-8")
     assert run(tmp_path, tmp_path / "home") == 1.5
 
 

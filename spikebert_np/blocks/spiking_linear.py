@@ -31,10 +31,12 @@ def spiking_linear_forward(x, params, *, neuron, backend="numpy", frozen=None):
     frozen: the cache of another pass, whose spikes drive the reset (see `lif_forward`).
     """
     # 1. Linear.
-    z, linear_cache = linear_forward(x, params["weight"], params["bias"])  # (T, N, D_out)
+    z, linear_cache = linear_forward(
+        x, params["weight"], params["bias"], backend=backend
+    )  # (T, N, D_out)
     gain, bias = params["norm.gain"], params["norm.bias"]
     reset_trace = None if frozen is None else frozen.lif
-    if backend == "numba":
+    if backend != "numpy":
         # 2. and 3. in one pass over memory, which turns z into x_hat in place.
         from .spiking_linear_numba import norm_lif_forward
 
@@ -50,7 +52,7 @@ def spiking_linear_forward(x, params, *, neuron, backend="numpy", frozen=None):
 
 def spiking_linear_backward(ds, cache):
     """dx (T, N, D_in) and the dict of parameter gradients, from ds (T, N, D_out)."""
-    if cache.lif.backend == "numba":
+    if cache.lif.backend != "numpy":
         from .spiking_linear_numba import norm_lif_backward
 
         dz, dgain, dbias = norm_lif_backward(ds, cache.norm, cache.lif)

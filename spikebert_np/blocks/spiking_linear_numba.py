@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from ..layers import surrogate_numba as surrogate
 from ..layers.kernel import kernel
 from ..layers.lif_numba import (
     backward_through_fire,
@@ -37,7 +38,7 @@ def _centre_row(row, width):
 
 
 @kernel()
-def _forward(z, gain, bias, width, eps, constants, reset_spikes, frozen, s, inv_std, h):
+def _forward(z, gain, bias, width, eps, constants, reset_spikes, s, inv_std, h):
     tau, _, v_th, v_reset, one, reset, decay_input, _, spiking, code, _, slope = constants
     v = np.empty(z.shape[2], z.dtype)
     for n in range(z.shape[1]):
@@ -54,7 +55,7 @@ def _forward(z, gain, bias, width, eps, constants, reset_spikes, frozen, s, inv_
                 s_now = fire(h_now - v_th, spiking, code, slope, one)
                 h[t, n, d] = h_now
                 s[t, n, d] = s_now
-                r = reset_spikes[t, n, d] if frozen else s[t, n, d]
+                r = s_now if reset_spikes is None else reset_spikes[t, n, d]
                 v[d] = reset_membrane(h_now, r, reset, v_th, v_reset, one)
 
 
@@ -67,10 +68,12 @@ def _backward(ds, x_hat, inv_std, gain, width, h, s, constants, dz, dgain, dbias
         for t in range(h.shape[0] - 1, -1, -1):
             sum_dx_hat = one - one
             sum_dx_hat_x_hat = one - one
+            # σ' stands in dz until the row's own gradient takes its place.
+            surrogate.derivative_row(h[t, n], v_th, code, scale, slope, one, dz[t, n])
             for d in range(len(dv)):
                 dh = backward_through_fire(
-                    ds[t, n, d], dv[d], h[t, n, d], s[t, n, d],
-                    v_th, v_reset, one, reset, detach, code, scale, slope,
+                    ds[t, n, d], dv[d], h[t, n, d], s[t, n, d], dz[t, n, d],
+                    v_th, v_reset, one, reset, detach,
                 )  # fmt: skip
                 dv[d] = dh * leak
                 dy = dh / tau if decay_input else dh
@@ -95,7 +98,6 @@ def norm_lif_forward(z, gain, bias, neuron, reset_trace=None, *, eps=1e-5):
     dtype = z.dtype
     s, h = np.empty_like(z), np.empty_like(z)
     inv_std = np.empty((*z.shape[:2], 1), dtype)
-    frozen = reset_trace is not None
     _forward(
         z,
         gain,
@@ -103,8 +105,7 @@ def norm_lif_forward(z, gain, bias, neuron, reset_trace=None, *, eps=1e-5):
         dtype.type(z.shape[-1]),
         dtype.type(eps),
         neuron_constants(neuron, dtype),
-        np.ascontiguousarray(reset_trace.s) if frozen else s,
-        frozen,
+        None if reset_trace is None else np.ascontiguousarray(reset_trace.s),
         s,
         inv_std,
         h,

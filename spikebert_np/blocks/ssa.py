@@ -71,33 +71,23 @@ class AttentionCache(NamedTuple):
     offsets: np.ndarray  # (B + 1,)
     heads: int
     scale: float
-    backend: str
 
 
-def attention_forward(q, k, v, offsets, *, heads, scale, backend="numpy"):
+def attention_forward(q, k, v, offsets, *, heads, scale):
     """`ssa_sentence_forward` on each sentence of the batch: no word sees another sentence.
 
     q, k, v: (T, N, D), offsets: (B + 1,). Returns y (T, N, D) and the cache.
     """
-    cache = AttentionCache(q, k, v, offsets, heads, scale, backend)
-    if backend == "numba":
-        from .ssa_numba import attention_forward as numba_forward
-
-        return numba_forward(cache), cache
     y = np.empty_like(q)  # (T, N, D)
     for first, last in pairwise(offsets):
         words = np.s_[:, first:last]
         y[words] = ssa_sentence_forward(q[words], k[words], v[words], heads=heads, scale=scale)
-    return y, cache
+    return y, AttentionCache(q, k, v, offsets, heads, scale)
 
 
 def attention_backward(dy, cache):
     """dq, dk, dv (T, N, D) from dy (T, N, D)."""
-    q, k, v, offsets, heads, scale, backend = cache
-    if backend == "numba":
-        from .ssa_numba import attention_backward as numba_backward
-
-        return numba_backward(dy, cache)
+    q, k, v, offsets, heads, scale = cache
     dq, dk, dv = np.empty_like(q), np.empty_like(q), np.empty_like(q)  # (T, N, D)
     for first, last in pairwise(offsets):
         words = np.s_[:, first:last]
@@ -141,9 +131,7 @@ def ssa_forward(x, params, offsets, *, heads, scale, neuron, backend="numpy", fr
     k, k_cache = project("k", x)  # (T, N, D)
     v, v_cache = project("v", x)  # (T, N, D)
     # 2. y = (q kᵀ) v scale.
-    y, attention_cache = attention_forward(
-        q, k, v, offsets, heads=heads, scale=scale, backend=backend
-    )  # (T, N, D)
+    y, attention_cache = attention_forward(q, k, v, offsets, heads=heads, scale=scale)  # (T, N, D)
     # 3. Fire, at half the threshold.
     s, attention_lif_cache = lif_forward(
         y,

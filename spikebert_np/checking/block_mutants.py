@@ -100,9 +100,9 @@ def attention_of_one_long_sentence(dy, cache):
 
 
 @wrong_forward("attention", "leaking across sentences")
-def attention_over_the_batch(q, k, v, offsets, *, heads, scale, backend="numpy"):
+def attention_over_the_batch(q, k, v, offsets, *, heads, scale):
     y, _ = attention_forward(q, k, v, offsets[[0, -1]], heads=heads, scale=scale)
-    return y, AttentionCache(q, k, v, offsets, heads, scale, backend)
+    return y, AttentionCache(q, k, v, offsets, heads, scale)
 
 
 @wrong_backward("attention", "heads not split")

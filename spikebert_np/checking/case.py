@@ -21,7 +21,7 @@ from .gradcheck import DETACHED, check_gradients, fires_enough
 from .passes import flatten, rebuilt
 from .report import FAIL, PASS, GradReport, Row, compare
 
-BACKENDS = ("numpy", "numba")
+BACKENDS = ("numpy", "numba", "events")
 # max|a - b| / max(max|a|, max|b|), the more the deeper: rounding and truncation add up.
 BOUNDS = {"layer": 1e-7, "block": 1e-6, "model": 1e-5}
 # float32 against float64, both by our own backward pass. A rounding errs by up to 6e-8 of the term;
@@ -64,13 +64,14 @@ class Case(NamedTuple):
     adapt: Callable | None  # (forward, backward) -> a pair that follows the convention
     directional: bool
     zero: tuple  # arrays whose gradient is zero by theory
+    events: bool  # whether it has an event-driven twin beside the compiled one
 
     @property
     def backends(self):
-        """("numpy", "numba") where there is a twin."""
+        """("numpy", "numba") where there is a twin, with "events" where it goes by events."""
         forward, _ = self.pair()
         twin = "backend" in inspect.signature(forward).parameters
-        return BACKENDS if twin else BACKENDS[:1]
+        return BACKENDS[: 1 + twin + self.events]
 
     def variants_with(self, settings):
         """The variants that do not contradict these settings, each with them added."""
@@ -87,12 +88,14 @@ class Case(NamedTuple):
 
 
 def case(forward, backward, *, floor="layer", variants=({},), adapt=None, directional=False,
-         zero=()):  # fmt: skip
+         zero=(), events=False):  # fmt: skip
     """Make a Case of a function that draws its Problem; the case is called as the function is."""
 
     def made(draw):
         name = draw.__name__.strip("_")
-        return Case(name, forward, backward, draw, floor, tuple(variants), adapt, directional, zero)
+        return Case(
+            name, forward, backward, draw, floor, tuple(variants), adapt, directional, zero, events
+        )
 
     return made
 

@@ -39,10 +39,12 @@ from ..layers.surrogate import SURROGATES
 from .case import Problem, case
 
 
-@case(linear_forward, linear_backward)
+@case(linear_forward, linear_backward, variants=[{"x": "dense"}, {"x": "sparse"}], events=True)
 def linear(draw):
     N, D_in, D_out = draw.size(6, 8), draw.size(3, 4), draw.size(5, 6)
     x, weight = draw.normal(draw.T, N, D_in), draw.normal(D_in, D_out)
+    if draw.variant["x"] == "sparse":
+        x[draw.rng.random(x.shape) < 0.85] = 0  # the compiled twin then goes by events
     return Problem({"x": x, "weight": weight, "bias": draw.normal(D_out)})
 
 

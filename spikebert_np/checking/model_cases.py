@@ -63,6 +63,7 @@ def adapt_model(forward, backward):
     ],
     adapt=adapt_model,
     directional=True,
+    events=True,
 )
 def spikebert(draw):
     V = 5  # fewer words than tokens: some stand twice

@@ -87,7 +87,7 @@ def positions_backward(dy, cache):
 
 def _add_rows(rows, position, dy, backend):
     """rows[position[n]] += dy[n] for each n; rows[position] += dy would keep only the last."""
-    if backend == "numba":
+    if backend != "numpy":
         from .embedding_numba import scatter_add
 
         scatter_add(rows, position, dy)

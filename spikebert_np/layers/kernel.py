@@ -5,6 +5,10 @@ other files, `surrogate_numba.py` above all, and of those Numba sees no change: 
 pass would silently not run. So each state of all the kernels' files has a cache folder of its own.
 One that no process has begun with for 30 days is deleted; a process that still runs has its kernels
 in memory, and Numba makes the folder again for the next one it compiles.
+
+A division by zero gives infinity or NaN, as in NumPy. Python's exception instead would be a branch
+in every loop that divides, and no such loop vectorises: layer norm + LIF then takes three times as
+long.
 """
 
 import hashlib
@@ -32,7 +36,7 @@ def kernel(**options):
         users = config.CACHE_DIR
         config.CACHE_DIR = str(cache_folder(users))
         try:
-            return njit(cache=True, nogil=True, **options)(function)
+            return njit(cache=True, nogil=True, error_model="numpy", **options)(function)
         finally:
             config.CACHE_DIR = users
 

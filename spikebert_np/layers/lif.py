@@ -128,7 +128,7 @@ def lif_forward(x, *, neuron=LIFNeuron(), backend="numpy", frozen=None):
     gradient of a network whose reset trace is a constant: finite differences of it need the trace
     held at its unperturbed values.
     """
-    if backend == "numba":
+    if backend != "numpy":
         from . import lif_numba
 
         s, h = lif_numba.lif_forward(x, neuron, None if frozen is None else frozen.s)
@@ -145,7 +145,7 @@ def lif_forward(x, *, neuron=LIFNeuron(), backend="numpy", frozen=None):
 def lif_backward(ds, cache):
     """Backpropagation through time: dx (T, N, D) from ds (T, N, D)."""
     h, s, neuron, backend = cache
-    if backend == "numba":
+    if backend != "numpy":
         from . import lif_numba
 
         return lif_numba.lif_backward(ds, h, s, neuron)

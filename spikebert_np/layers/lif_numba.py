@@ -61,19 +61,19 @@ def reset_membrane(h, r, reset, v_th, v_reset, one):
 
 
 @njit(inline="always")
-def backward_through_fire(ds, dv, h, s, v_th, v_reset, one, reset, detach, code, scale, slope):
-    """dL/dH[t] of `lif_step_backward`."""
+def backward_through_fire(ds, dv, h, s, derivative, v_th, v_reset, one, reset, detach):
+    """dL/dH[t] of `lif_step_backward`, from σ'(H[t] - v_th)."""
     dh = dv * (one - s) if reset == HARD else dv
     if not detach:
         if reset == HARD:
             ds = ds + dv * (v_reset - h)
         elif reset == SOFT:
             ds = ds - dv * v_th
-    return dh + ds * surrogate.derivative(h - v_th, code, scale, slope, one)
+    return dh + ds * derivative
 
 
 @kernel()
-def _forward(x, constants, reset_spikes, frozen, s, h):
+def _forward(x, constants, reset_spikes, s, h):
     tau, _, v_th, v_reset, one, reset, decay_input, _, spiking, code, _, slope = constants
     steps, neurons = x.shape
     v = np.empty(CHUNK, x.dtype)
@@ -87,7 +87,7 @@ def _forward(x, constants, reset_spikes, frozen, s, h):
                 s_now = fire(h_now - v_th, spiking, code, slope, one)
                 h[t, m] = h_now
                 s[t, m] = s_now
-                r = reset_spikes[t, m] if frozen else s[t, m]
+                r = s_now if reset_spikes is None else reset_spikes[t, m]
                 v[j] = reset_membrane(h_now, r, reset, v_th, v_reset, one)
 
 
@@ -96,15 +96,20 @@ def _backward(ds, h, s, constants, dx):
     tau, leak, v_th, v_reset, one, reset, decay_input, detach, _, code, scale, slope = constants
     steps, neurons = h.shape
     dv = np.empty(CHUNK, h.dtype)
+    derivatives = np.empty(CHUNK, h.dtype)
     for start in range(0, neurons, CHUNK):
         size = min(CHUNK, neurons - start)
         dv[:] = 0
         for t in range(steps - 1, -1, -1):
+            stop = start + size
+            surrogate.derivative_row(
+                h[t, start:stop], v_th, code, scale, slope, one, derivatives[:size]
+            )
             for j in range(size):
                 m = start + j
                 dh = backward_through_fire(
-                    ds[t, m], dv[j], h[t, m], s[t, m],
-                    v_th, v_reset, one, reset, detach, code, scale, slope,
+                    ds[t, m], dv[j], h[t, m], s[t, m], derivatives[j],
+                    v_th, v_reset, one, reset, detach,
                 )  # fmt: skip
                 dx[t, m] = dh / tau if decay_input else dh
                 dv[j] = dh * leak
@@ -118,12 +123,10 @@ def _flat(array):
 def lif_forward(x, neuron, reset_spikes=None):
     """s and h (T, ...), from x (T, ...) and the spikes that drive a frozen reset, if any."""
     s, h = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    frozen = reset_spikes is not None
     _forward(
         _flat(x),
         neuron_constants(neuron, x.dtype),
-        _flat(reset_spikes) if frozen else _flat(s),
-        frozen,
+        None if reset_spikes is None else _flat(reset_spikes),
         _flat(s),
         _flat(h),
     )

@@ -1,4 +1,4 @@
-"""The surrogates of `surrogate.py`, one number at a time, for use inside Numba kernels.
+"""The surrogates of `surrogate.py` for use inside Numba kernels.
 
 Each is written with `scale` and `slope`, passed in the array's dtype: a Python float would promote
 float32 arithmetic to float64 and move spikes near the threshold. `one` is 1 in that dtype.
@@ -28,19 +28,26 @@ def surrogate_constants(name, alpha, dtype):
 
 
 @njit(inline="always")
-def derivative(u, code, scale, slope, one):
-    z = slope * u
+def derivative_row(h, v_th, code, scale, slope, one, out):
+    """out[j] = σ'(h[j] - v_th): a loop for each surrogate, so that each can vectorise."""
     if code == ATAN:
-        return scale / (one + z * z)
-    if code == SIGMOID:
-        e = math.exp(-abs(z))
-        return scale * e / ((one + e) * (one + e))
-    if code == FAST_SIGMOID:
-        w = one + abs(z)
-        return scale / (w * w)
-    if code == TRIANGLE:
-        return scale * max(one - abs(z), one - one)
-    return scale if abs(z) < one else one - one
+        for j in range(len(out)):
+            z = slope * (h[j] - v_th)
+            out[j] = scale / (one + z * z)
+    elif code == SIGMOID:
+        for j in range(len(out)):
+            e = math.exp(-abs(slope * (h[j] - v_th)))
+            out[j] = scale * e / ((one + e) * (one + e))
+    elif code == FAST_SIGMOID:
+        for j in range(len(out)):
+            w = one + abs(slope * (h[j] - v_th))
+            out[j] = scale / (w * w)
+    elif code == TRIANGLE:
+        for j in range(len(out)):
+            out[j] = scale * max(one - abs(slope * (h[j] - v_th)), one - one)
+    else:
+        for j in range(len(out)):
+            out[j] = scale if abs(slope * (h[j] - v_th)) < one else one - one
 
 
 @njit(inline="always")
