@@ -14,14 +14,15 @@ from spikebert_np.layers.linear import linear_backward
 def test_a_table_and_a_line_of_json(capsys):
     assert main(["gradcheck", "linear", "spike_encoding", "--json"]) == 0
     out = capsys.readouterr().out
-    assert out.count("PASS") == 3
+    assert out.count("PASS") == 3 + 2  # by three twins, and by two
     assert "FAIL" not in out
     line = last_json(out)
     assert set(line) == {"checked", "failed", "void", "worst", "mutants"}
     bank = sum(mutant.case in ("linear", "spike_encoding") for mutant in MUTANTS)
     assert line["mutants"] == {"total": bank, "caught": bank, "diagnosed": bank}
-    # x, weight and bias; the current, and of the Numba twin the output as well.
-    assert line["checked"] == 3 + len(CASES["spike_encoding"].variants) * (1 + 2)
+    # x, weight and bias; the current; and of each twin of the reference the output as well.
+    linear, encoding = (len(CASES[name].variants) for name in ("linear", "spike_encoding"))
+    assert line["checked"] == linear * (3 + 4 + 4) + encoding * (1 + 2)
     assert line["failed"] == line["void"] == 0
     assert 0 < line["worst"] < 1e-7
 

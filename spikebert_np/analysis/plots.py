@@ -72,8 +72,9 @@ def sentence_figure(cache, tokens, *, title):
 
 def sentence_attention(cache):
     """q kᵀ of the last block, summed over heads and steps, of a batch of one sentence: (n, n)."""
-    q, k, _, _, heads, _, _ = cache.blocks[-1].ssa.attention
-    return attention_map(q, k, heads).sum(axis=(0, 1))  # (n, n)
+    attention = cache.blocks[-1].ssa.attention
+    maps = attention_map(attention.q, attention.k, attention.heads)  # (T, H, n, n)
+    return maps.sum(axis=(0, 1))  # (n, n)
 
 
 def save_figure(figure, path):
