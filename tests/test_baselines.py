@@ -6,7 +6,7 @@ from tiny import make_cache
 
 from spikebert_np.data.readers import Split
 from spikebert_np.training.baselines import baseline_rows, teacher_accuracy_on_dev
-from spikebert_np.training.stages import split_corpus
+from spikebert_np.training.corpora import split_corpus
 
 CHINESE = ["房间很好", "房间不好", "服务很好", "服务不好", "很好", "不好"]  # good where 很 stands
 

@@ -29,9 +29,9 @@ from spikebert_np.data.hidden_rows import HiddenRows, decode_rows, encode_rows
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.teacher_cache_shards import plan_shards
 from spikebert_np.errors import InputError
+from spikebert_np.training.corpora import split_corpus
 from spikebert_np.training.distill import LossWeights
 from spikebert_np.training.loop import batch_targets
-from spikebert_np.training.stages import split_corpus
 
 
 @pytest.fixture

@@ -15,17 +15,10 @@ from spikebert_np.layers.losses import (
 )
 from spikebert_np.training import loop
 from spikebert_np.training.checkpoint import load_run, write_config
+from spikebert_np.training.corpora import has_hidden, split_corpus, stage1_corpus, stage_corpora
 from spikebert_np.training.inference import accuracy, predict_logits
 from spikebert_np.training.loop import TrainingSettings
-from spikebert_np.training.stages import (
-    has_hidden,
-    new_student,
-    run_stage,
-    split_corpus,
-    stage1_corpus,
-    stage_corpora,
-    student_config,
-)
+from spikebert_np.training.stages import new_student, run_stage, student_config
 from spikebert_np.training.word_rows import contextual_word_rows, teacher_word_rows
 
 STAGE1 = TrainingSettings(epochs=2, batch_tokens=64, w_ce=0.0, w_kl=0.0, w_feat=1.0, w_emb=1.0)

@@ -100,8 +100,9 @@ def _free_folder(folder):
 def _compile(cache):
     """One step of a tiny student, so that compilation is not counted as training."""
     from ..data.corpus import slice_corpus
+    from ..training.corpora import split_corpus
     from ..training.loop import TrainingSettings, train
-    from ..training.stages import new_student, split_corpus, student_config
+    from ..training.stages import new_student, student_config
     from ..training.word_rows import teacher_word_rows
 
     print("Compiling the kernels (about a minute, on the first run only) ...", flush=True)
@@ -127,8 +128,8 @@ def _baselines(cache, splits):
     import numpy as np
 
     from ..models.bag_of_words import fit_naive_bayes, predict_naive_bayes
+    from ..training.corpora import split_corpus
     from ..training.inference import accuracy
-    from ..training.stages import split_corpus
 
     train, test = splits["train"], splits["test"]
     model = fit_naive_bayes(train.texts, train.labels, 2)
@@ -142,14 +143,10 @@ def _baselines(cache, splits):
 
 def _students(cache, out, seed):
     """Train the three students of one seed; test accuracy of each."""
+    from ..training.corpora import split_corpus
     from ..training.loop import TrainingSettings
     from ..training.recipe import WITHOUT_TEACHER
-    from ..training.stages import (
-        new_student,
-        run_stage,
-        split_corpus,
-        student_config,
-    )
+    from ..training.stages import new_student, run_stage, student_config
     from ..training.word_rows import teacher_word_rows
 
     stage1 = TrainingSettings(**STAGE1, seed=seed)
@@ -197,7 +194,7 @@ def _print_findings(cache, scores, run_folder, picture, sentence):
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..models.spikebert import spikebert_forward
     from ..training.checkpoint import load_run
-    from ..training.stages import split_corpus
+    from ..training.corpora import split_corpus
 
     print("\naccuracy on the test split")
     for name, label in ROWS.items():

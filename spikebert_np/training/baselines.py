@@ -11,10 +11,10 @@ from time import perf_counter
 import numpy as np
 
 from ..layers.pooling import mean_pool_forward
+from .corpora import split_corpus
 from .inference import accuracy
 from .linear_head import choose_penalty, fit_linear_head
 from .sparse_head import SPARSE_PENALTIES, binary_rows, fit_sparse_head, word_columns
-from .stages import split_corpus
 
 
 def baseline_rows(corpus, cache):
