@@ -414,6 +414,19 @@ def test_stage_2_learns_from_further_caches_too(cache, tmp_path):
     assert np.array_equal(dev.ids, split_corpus(cache, "dev").ids)
 
 
+def test_the_training_accuracy_is_that_of_the_labelled_sentences(cache):
+    settings = TrainingSettings(epochs=1, batch_tokens=70, learning_rate=1e-12)
+    corpus = split_corpus(cache, "train")
+    start, config, records = run_loop(cache, settings)
+    logits = predict_logits(start, config, corpus.ids, corpus.offsets)
+    right = logits.argmax(axis=1) == corpus.labels
+    for known in (np.arange(40) < 15, np.arange(40) < 1):  # one: most batches have no label
+        labels = np.where(known, corpus.labels, -1)
+        _, _, records = run_loop(cache, settings, corpus._replace(labels=labels))
+        assert records[0]["step"] > 2
+        assert records[0]["train_accuracy"] == pytest.approx(right[known].mean(), abs=1e-9)
+
+
 def test_further_caches_must_be_by_the_same_teacher(cache, tmp_path):
     other = make_cache(tmp_path / "other", seed=8)
     with pytest.raises(InputError, match="its teacher is not that of"):
