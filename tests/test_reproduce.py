@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from test_teacher_commands import CONFIG, WORDS, random_tensors
 from tiny import last_json
 
 from spikebert_np.cli import main
+from spikebert_np.commands.reproduction import Reproduction
 from spikebert_np.data.readers import corpus_digest, read_corpus
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.models.bert_checkpoint import read_config
 from spikebert_np.training.checkpoint import load_run
-from spikebert_np.training.recipe import STUDENTS, WITHOUT_TEACHER
+from spikebert_np.training.recipe import STUDENTS, WITHOUT_TEACHER, load_recipe
 
 RECIPE = """
 [data]
@@ -268,6 +270,22 @@ def test_stage_2_learns_from_sentences_of_stage_1s_text(home, out, tmp_path, cap
     assert main(command(home, tmp_path / "more")) == 2
     assert "seed0/distilled: was made with more-cache." in capsys.readouterr().err
     assert contents(tmp_path / "more") == before
+
+
+def test_no_sentence_of_dev_is_drawn_from_stage_1s_text(home, tmp_path):
+    (tmp_path / "films").mkdir()
+    rows = ["1,a warm film", "0,a dull film"]
+    for name in ("train", "dev"):
+        (tmp_path / "films" / f"{name}.csv").write_text("\n".join(["label,review", *rows, ""]))
+        rows = ["0,Is it warm? Not a  FILM!", "1,a fine story"]
+    args = SimpleNamespace(
+        data=tmp_path / "films", text=home / "unlabeled" / "reviews.txt", out=tmp_path / "out",
+        teacher=[], seed=0, seeds=1, quiet=True,
+    )  # fmt: skip
+    work = Reproduction(load_recipe(home / "tiny.toml"), args)
+    sentences = {"A long story.", "A dull and fine film.", "A story and a film."}
+    assert set(work.start.sentences) == sentences | {"Not a film!", "Is it warm?"}
+    assert set(work._drawn(99)["train"].texts) == sentences
 
 
 def test_what_was_made_from_another_teacher_is_refused(home, copy, tmp_path, capsys):
