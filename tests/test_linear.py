@@ -56,6 +56,19 @@ def test_one_spike_for_all_steps(rng):
     np.testing.assert_allclose(dweight, spikes.T @ dy.sum(axis=0), atol=1e-13)
 
 
+def test_the_wider_of_two_dtypes_is_kept(rng):
+    x = spike_counts(rng, (5, 8), 0.4, np.float64)
+    weight = rng.standard_normal((8, 3)).astype(np.float32)
+    dy = rng.standard_normal((5, 3)).astype(np.float32)
+    results = {}
+    for backend in ("numpy", "events"):
+        y, cache = linear_forward(x, weight, np.zeros(3, np.float32), backend=backend)
+        results[backend] = [y, linear_backward(dy, cache)[1]]
+    for ours, expected in zip(results["events"], results["numpy"], strict=True):
+        assert ours.dtype == expected.dtype == np.float64
+        np.testing.assert_allclose(ours, expected, rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("backend", "density", "by_events"),
     [

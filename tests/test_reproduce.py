@@ -7,18 +7,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from test_teacher_commands import CONFIG, WORDS, random_tensors
 from tiny import last_json
 
 from spikebert_np.cli import main
+from spikebert_np.commands.reproduction import Reproduction
 from spikebert_np.data.readers import corpus_digest, read_corpus
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.models.bert_checkpoint import read_config
 from spikebert_np.training.checkpoint import load_run
-from spikebert_np.training.recipe import STUDENTS, WITHOUT_TEACHER
+from spikebert_np.training.recipe import STUDENTS, WITHOUT_TEACHER, load_recipe
 
 RECIPE = """
 [data]
@@ -234,6 +237,55 @@ def test_changed_settings_are_refused_by_name(home, out, tmp_path, capsys, chang
     assert f"{out / step}: was made with " in error
     assert words in error
     assert contents(out) == before
+
+
+def test_stage_2_learns_from_sentences_of_stage_1s_text(home, out, tmp_path, capsys):
+    # What is there already is not made again: only the cache and who learns from it are new.
+    shutil.copytree(out, tmp_path / "more")
+    shutil.rmtree(tmp_path / "more" / "seed0" / "distilled")
+    text = (home / "tiny.toml").read_text()
+    recipe = tmp_path / "more.toml"
+    recipe.write_text(
+        text.replace("[stage2.training]", "[stage2]\nsentences = 4\n[stage2.training]")
+    )
+    assert main(command(home, tmp_path / "more", recipe=recipe)) == 0
+    more, cache = (load_cache(tmp_path / "more" / name) for name in ("more-cache", "cache"))
+    assert more.splits == {"train": (0, 4)}
+    assert more.labels is None
+    # By the fine-tuned teacher, who alone has logits of this task.
+    assert more.manifest["teacher"] == cache.manifest["teacher"]
+    assert more.logits.shape == (4, 2)
+    run = load_run(tmp_path / "more" / "seed0" / "distilled")
+    assert run.tables["data"]["more"] == [str(tmp_path / "more" / "more-cache")]
+    assert run.tables["training"]["w_feat"] > 0
+    assert load_run(tmp_path / "more" / "seed0" / "direct").tables["data"]["more"] == []
+    without = load_run(out / "seed0" / "distilled").params
+    assert any(not np.array_equal(without[key], run.params[key]) for key in without)
+    recipe.write_text(recipe.read_text().replace("sentences = 4", "sentences = 5"))
+    before = contents(tmp_path / "more")
+    assert main(command(home, tmp_path / "more", recipe=recipe)) == 2
+    words = "more-cache: was made with more-cache.sentences = 4, but now it is 5"
+    assert words in capsys.readouterr().err
+    # Nor may a student of more sentences pass for one of the task's alone.
+    assert main(command(home, tmp_path / "more")) == 2
+    assert "seed0/distilled: was made with more-cache." in capsys.readouterr().err
+    assert contents(tmp_path / "more") == before
+
+
+def test_no_sentence_of_dev_is_drawn_from_stage_1s_text(home, tmp_path):
+    (tmp_path / "films").mkdir()
+    rows = ["1,a warm film", "0,a dull film"]
+    for name in ("train", "dev"):
+        (tmp_path / "films" / f"{name}.csv").write_text("\n".join(["label,review", *rows, ""]))
+        rows = ["0,Is it warm? Not a  FILM!", "1,a fine story"]
+    args = SimpleNamespace(
+        data=tmp_path / "films", text=home / "unlabeled" / "reviews.txt", out=tmp_path / "out",
+        teacher=[], seed=0, seeds=1, quiet=True,
+    )  # fmt: skip
+    work = Reproduction(load_recipe(home / "tiny.toml"), args)
+    sentences = {"A long story.", "A dull and fine film.", "A story and a film."}
+    assert set(work.start.sentences) == sentences | {"Not a film!", "Is it warm?"}
+    assert set(work._drawn(99)["train"].texts) == sentences
 
 
 def test_what_was_made_from_another_teacher_is_refused(home, copy, tmp_path, capsys):

@@ -7,6 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tiny import TEACHER_WIDTH, make_cache
 
+from spikebert_np.data.corpus import Corpus, join_corpora
+from spikebert_np.data.hidden_rows import HiddenRows
 from spikebert_np.errors import InputError
 from spikebert_np.layers.losses import (
     cross_entropy_forward,
@@ -414,10 +416,63 @@ def test_stage_2_learns_from_further_caches_too(cache, tmp_path):
     assert np.array_equal(dev.ids, split_corpus(cache, "dev").ids)
 
 
+def test_the_training_accuracy_is_that_of_the_labelled_sentences(cache):
+    settings = TrainingSettings(epochs=1, batch_tokens=70, learning_rate=1e-12)
+    corpus = split_corpus(cache, "train")
+    start, config, records = run_loop(cache, settings)
+    logits = predict_logits(start, config, corpus.ids, corpus.offsets)
+    right = logits.argmax(axis=1) == corpus.labels
+    for known in (np.arange(40) < 15, np.arange(40) < 1):  # one: most batches have no label
+        labels = np.where(known, corpus.labels, -1)
+        _, _, records = run_loop(cache, settings, corpus._replace(labels=labels))
+        assert records[0]["step"] > 2
+        assert records[0]["train_accuracy"] == pytest.approx(right[known].mean(), abs=1e-9)
+
+
 def test_further_caches_must_be_by_the_same_teacher(cache, tmp_path):
     other = make_cache(tmp_path / "other", seed=8)
     with pytest.raises(InputError, match="its teacher is not that of"):
         stage_corpora(cache, "finetune", [other])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda cache: {"manifest": {"teacher": {"sha256": "another"}}}, "its teacher"),
+        (lambda cache: {"logits": cache.logits[:, [0, 1, 1]]}, "its number of classes"),
+        (lambda cache: {"logits": None}, "its number of classes"),
+    ],
+)
+def test_logits_that_cannot_be_joined_are_refused(cache, change, words):
+    with pytest.raises(InputError, match=f"{words} is not that of"):
+        stage_corpora(cache, "finetune", [cache._replace(**change(cache))])
+
+
+def test_sentences_of_dev_are_not_learnt_from_a_further_cache(cache):
+    # A cache whose train split is all of the first one, dev too.
+    other = cache._replace(splits={"train": (0, 52)})
+    corpus, dev = stage_corpora(cache, "finetune", [other])
+    assert len(dev.offsets) - 1 == 12
+    assert np.array_equal(corpus.ids, np.tile(split_corpus(cache, "train").ids, 2))
+    assert has_hidden(corpus)
+    only_dev = cache._replace(splits={"train": cache.splits["dev"]})
+    corpus, _ = stage_corpora(cache, "finetune", [only_dev])
+    assert np.array_equal(corpus.ids, split_corpus(cache, "train").ids)
+
+
+def test_a_block_is_never_given_two_layers(cache):
+    swapped = dict(zip(cache.student_blocks, reversed(cache.student_blocks.values()), strict=True))
+    corpus, _ = stage_corpora(cache, "finetune", [cache._replace(student_blocks=swapped)])
+    assert not has_hidden(corpus)
+
+
+def test_joined_int8_states_are_not_narrowed():
+    # 100,000 is more than a float16 can be.
+    rows = HiddenRows([np.array([[127, 1]], np.int8)], [np.array([1e5 / 127], np.float32)])
+    part = Corpus(np.zeros(1, np.int32), np.array([0, 1]), None, None, {0: rows})
+    states = join_corpora([part, part]).hidden[0][np.array([1])]
+    assert states.dtype == np.float32
+    np.testing.assert_allclose(states, [[1e5, 1e5 / 127]], rtol=1e-6)
 
 
 def test_hidden_states_of_a_part_of_a_further_cache_are_left_out(cache, tmp_path):

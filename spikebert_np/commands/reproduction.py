@@ -67,7 +67,7 @@ class Reproduction:
         if recipe.stage1:
             tokens, settings, cost = self._text_cache(config, recipe.stage1.sentences)
             settings |= identity(self.start.general)
-            add("stage1-cache", (pretrained,), settings, cost, self._cache_text)
+            add("stage1-cache", (split, pretrained), settings, cost, self._cache_text)
             stage1 = "stage1"
             settings = {"training": asdict(recipe.stage1_training)} | self._model("distilled")
             cost = self._cost("distilled", config, recipe.stage1_training, tokens)
@@ -77,7 +77,7 @@ class Reproduction:
             more = "more-cache"
             more_tokens, settings, cost = self._text_cache(config, recipe.stage2.sentences)
             settings |= identity(self.start.tuned)
-            add(more, (teacher,), settings, cost, self._cache_more)
+            add(more, (split, teacher), settings, cost, self._cache_more)
         for seed in self.seeds:
             for name, student in STUDENTS.items():
                 settings = {"training": asdict(self._training(name, seed))} | self._model(name)
@@ -178,13 +178,19 @@ class Reproduction:
         self._write_cache(self.start.tuned or self.out / "teacher", corpus, folder)
 
     def _drawn(self, count):
-        """So many sentences of stage 1's text as a corpus; fewer are a part of more."""
+        """So many sentences of stage 1's text, less those that dev has too, as a corpus; fewer are
+        a part of more."""
         import numpy as np
 
         from ..data.readers import Split
+        from ..data.sentences import split_sentences
+        from ..data.split import text_key
 
+        dev = self._task_corpus()["dev"].texts
+        held_out = {text_key(part) for text in dev for part in (text, *split_sentences(text))}
         drawn = np.sort(np.random.default_rng(0).permutation(len(self.start.sentences))[:count])
-        return {"train": Split([self.start.sentences[i] for i in drawn], None)}
+        texts = [self.start.sentences[i] for i in drawn]
+        return {"train": Split([text for text in texts if text_key(text) not in held_out], None)}
 
     def _write_cache(self, teacher, corpus, folder, **how):
         from .teacher_cache import cache_corpus

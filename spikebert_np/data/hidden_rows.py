@@ -46,7 +46,9 @@ class HiddenRows:
         self.shards, self.scales = shards, scales
         self.starts = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])]).tolist()
         self.first, self.last = first, self.starts[-1] if last is None else last
-        self.dtype = np.dtype(np.float16 if scales is None else np.float32)
+        # A shard may itself be HiddenRows, decoded to float32.
+        kinds = [np.float16, *(rows.dtype for rows in shards)] if scales is None else [np.float32]
+        self.dtype = np.result_type(*kinds)
 
     def __len__(self):
         return self.last - self.first

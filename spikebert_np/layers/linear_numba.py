@@ -3,7 +3,8 @@
 Spikes and spike counts are mostly zero. Row m of x W is the sum of the rows of W at which x[m] is
 not zero, each times its count; row i of dW = xᵀ dy is the sum of the rows of dy at which column i
 of x is not zero. Both are one kernel, `_sum_rows`, over the events of x and over those of xᵀ. The
-sums are exact but for their order: they agree with the reference to rounding.
+sums are exact but for their order: they agree with the reference to rounding. A weight that is not
+finite counts only where something fires, while the dense product makes NaN of 0 times infinity.
 
 dx = dy Wᵀ has no events to go by: a surrogate gradient is dense.
 
@@ -110,7 +111,8 @@ def find_events(x, backend):
 
 def linear_forward(events, weight, bias):
     """y = x W + b (M, D_out), from the Events of x."""
-    y = np.empty((len(events.starts) - 1, weight.shape[1]), weight.dtype)
+    dtype = np.result_type(events.value, weight)
+    y = np.empty((len(events.starts) - 1, weight.shape[1]), dtype)
     _sum_rows(*events[:3], np.ascontiguousarray(weight), np.ascontiguousarray(bias), y)
     return y
 
@@ -123,6 +125,6 @@ def weight_gradient(dy, events):
         np.empty_like(events.value),  # (K,)
     )
     _transpose(*events[:3], *by_column)
-    dweight = np.empty((events.width, dy.shape[1]), dy.dtype)
+    dweight = np.empty((events.width, dy.shape[1]), np.result_type(events.value, dy))
     _sum_rows(*by_column, np.ascontiguousarray(dy), np.zeros(dy.shape[1], dy.dtype), dweight)
     return dweight

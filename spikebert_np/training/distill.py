@@ -41,7 +41,7 @@ class LossWeights(NamedTuple):
 class Targets(NamedTuple):
     """What a batch is compared with. None where a loss has weight 0."""
 
-    labels: np.ndarray | None = None  # (B,)
+    labels: np.ndarray | None = None  # (B,), -1 where a sentence has none
     logits: np.ndarray | None = None  # (B, C) the teacher's
     hidden: dict | None = None  # student block -> (N, D_teacher)
     word_rows: np.ndarray | None = None  # (V, D_emb) the teacher's word embeddings, to our scale

@@ -106,18 +106,18 @@ def training_step(params, config, batch, targets, weights, *, rng, backend="numb
 
 
 class Averages:
-    """Running means of one epoch, weighted by sentences."""
+    """Running means of one epoch, each weighted by the sentences that it was taken over."""
 
     def __init__(self):
-        self.sums, self.sentences = {}, 0
+        self.sums, self.sentences = {}, {}
 
     def add(self, values, sentences):
-        self.sentences += sentences
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value) * sentences
+            self.sentences[name] = self.sentences.get(name, 0) + sentences
 
     def means(self):
-        return {name: total / self.sentences for name, total in self.sums.items()}
+        return {name: total / self.sentences[name] for name, total in self.sums.items()}
 
 
 def train(
@@ -166,9 +166,10 @@ def train(
             values = {"loss": loss, **parts}
             if (firing_rate := mean_firing_rate(cache)) is not None:
                 values["firing_rate"] = firing_rate
-            if batch.labels is not None:
-                values["train_accuracy"] = accuracy(output.logits, batch.labels)
             averages.add(values, len(index))
+            if batch.labels is not None and (known := batch.labels >= 0).any():
+                right = accuracy(output.logits[known], batch.labels[known])
+                averages.add({"train_accuracy": right}, int(known.sum()))
             bar.set_postfix({name: f"{mean:.3g}" for name, mean in averages.means().items()})
         record = {"epoch": epoch, "step": step, **averages.means()}
         if dev is not None:

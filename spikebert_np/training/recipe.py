@@ -82,7 +82,8 @@ class CacheSettings:
 class Stage1Settings:
     """text: where the text lies, seen from the folder in which the corpus lies.
 
-    sentences: so many of the text's sentences, drawn by seed 0; fewer are a part of more.
+    sentences: so many of the text's sentences, drawn by seed 0; fewer are a part of more. Those
+    among them that are dev sentences too are left out.
     """
 
     text: str

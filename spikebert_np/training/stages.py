@@ -178,9 +178,9 @@ def run_stage(
     """Train one stage and write its run folder, whole or not at all.
 
     stage: "pretrain" or "finetune". more: as in `stage_corpora`. params: the start, changed in
-    place. tables: what more stands
-    in config.toml. on_epoch: called with each epoch's record. Returns the parameters kept and the
-    records. Raises InputError where the stage does not fit the cache, or `out` cannot be written.
+    place. tables: what more stands in config.toml. on_epoch: called with each epoch's record.
+    Returns the parameters kept and the records. Raises InputError where the stage does not fit the
+    cache, or `out` cannot be written.
     """
     out = Path(out)
     corpus, dev = stage_corpora(cache, stage, more)

@@ -72,8 +72,8 @@ def _guess(given, total, count):
 
 
 def starting_rows(cache, settings, corpus):
-    """The rows that w_emb holds the embeddings to: those that they start from, if they are the
-    teacher's; the Corpus is that which the stage trains on."""
+    """The rows that w_emb holds the embeddings to, and that they start from unless settings say
+    "random". corpus: the train split of the cache."""
     if settings.embedding == "contextual":
         return contextual_word_rows(cache, corpus)
     return teacher_word_rows(cache)[0]
