@@ -85,7 +85,7 @@ def test_a_mistake_is_named(tmp_path, old, new, words):
 
 def test_the_estimate_repeats_what_was_measured(monkeypatch):
     """README: MiniLM is fine-tuned at 1,002 tokens a core-second, BERT-base at 147, with two
-    workers in 0.73 and 2.88 GB; a student of SST-2's example at about 1,200, in 2.1 GB."""
+    workers in 0.73 and 2.88 GB; a student of SST-2's example at about 1,200, in 2.2 GB."""
     monkeypatch.setattr(estimate, "worker_count", lambda: 2)
     for depth, width, speed, memory in ((6, 384, 1002, 0.73), (12, 768, 147, 2.88)):
         config = BertConfig(30522, width, depth, 12, 4 * width, 512, 2, 1e-12, classes=2)
@@ -98,6 +98,6 @@ def test_the_estimate_repeats_what_was_measured(monkeypatch):
     config = SpikeBertConfig(vocab_size=30522)
     found = estimate.student_training(config, recipe.training["distilled"], 250_000)
     assert 1e6 / found.seconds == pytest.approx(1200, rel=0.25)
-    assert found.memory_bytes / 1e9 == pytest.approx(2.1, rel=0.25)
+    assert found.memory_bytes / 1e9 == pytest.approx(2.2, rel=0.25)
     assert estimate.count_tokens(["a fine film .", "房间很好。"], 128) == 2 + 4 + 2 + 5
     assert estimate.count_tokens(["a " * 500], 128) == 128
