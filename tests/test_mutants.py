@@ -137,3 +137,9 @@ def test_a_pattern_speaks_where_no_formula_fits():
 
     report = check("lif", backward=right_at_the_end)
     assert report.suggestions[0].name == "right at the last step only"
+
+
+def test_a_reset_that_meets_only_zeros_is_drawn_anew():
+    """In this draw no neuron fires before the last step: the mutant was right by chance."""
+    mutant = next(m for m in MUTANTS if (m.case, m.name) == ("lif", "reset factor missing"))
+    caught_and_named(mutant, seed=178, T=3, tau=3.0)

@@ -79,6 +79,17 @@ def hits_the_bump(cache):
     return clear and (slopes > 0).mean() > 0.2
 
 
+def resets_count(cache):
+    """A neuron must fire and later still have a slope, or the reset's gradient meets only zeros."""
+    if len(cache.s) == 1:
+        return True
+    slopes = SURROGATES[cache.neuron.surrogate].derivative(
+        cache.h - cache.neuron.v_th, cache.neuron.alpha
+    )
+    later = np.flip(np.maximum.accumulate(np.flip(slopes, axis=0), axis=0), axis=0)
+    return (cache.s[:-1] * later[1:]).max() > 1e-2
+
+
 @case(
     lif_forward,
     lif_backward,
@@ -90,7 +101,11 @@ def lif(draw):
     N, D = draw.size(2, 3), 2
     drive = firing_floor(draw.neuron, draw.T)
     x = drive * draw.rng.normal(0.8, 0.6, (draw.T, N, D))
-    return Problem({"x": x}, {"neuron": draw.neuron}, usable=hits_the_bump)
+
+    def usable(cache):
+        return hits_the_bump(cache) and resets_count(cache)
+
+    return Problem({"x": x}, {"neuron": draw.neuron}, usable=usable)
 
 
 def adapt_lif_step(forward, backward):
