@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -143,11 +143,11 @@ def _baselines(cache, splits):
 
 def _students(cache, out, seed):
     """Train the three students of one seed; test accuracy of each."""
+    from ..data.shipped import TOY
     from ..training.corpora import split_corpus
     from ..training.loop import TrainingSettings
     from ..training.recipe import WITHOUT_TEACHER
-    from ..training.stages import new_student, run_stage, student_config
-    from ..training.word_rows import teacher_word_rows
+    from ..training.stages import new_student, run_stage, run_tables, student_config
 
     stage1 = TrainingSettings(**STAGE1, seed=seed)
     stage2 = TrainingSettings(**STAGE2, seed=seed)
@@ -155,14 +155,9 @@ def _students(cache, out, seed):
     blind = replace(config, attention=False)
     test = split_corpus(cache, "test")
 
-    data = {"cache": "toy_reviews", "embedding_scale": teacher_word_rows(cache)[1]}
-
     def trained(name, stage, params, config, settings, init=""):
         print(f"seed {seed}: {name}", file=sys.stderr, flush=True)
-        tables = {
-            "training": asdict(settings),
-            "data": {"stage": stage, "init": str(init), **data},
-        }
+        tables = run_tables(stage, cache, settings, name=TOY, init=init)
         return run_stage(out / name, stage, cache, params, config, settings, tables=tables)[0]
 
     def score(params, config):

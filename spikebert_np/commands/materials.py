@@ -1,8 +1,7 @@
 """What a reproduction begins with: a corpus, a text, teachers; and that they fit the recipe."""
 
-import json
-
 from ..errors import InputError
+from ..files import read_json
 
 
 class Materials:
@@ -121,7 +120,8 @@ def check_trained_on(teacher, corpus):
     from ..data.readers import corpus_digest
 
     record = teacher / "settings.json"
-    digest = json.loads(record.read_text("utf-8")).get("corpus_sha256") if record.is_file() else ""
+    known = read_json(record, remedy="fine-tune it again") if record.is_file() else {}
+    digest = known.get("corpus_sha256")
     if not digest:
         print(f"{teacher}: does not say what it was fine-tuned on; see that dev was not part of it")
     elif digest != corpus_digest(corpus):

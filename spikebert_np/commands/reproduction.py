@@ -245,13 +245,10 @@ class Reproduction:
 
     def _train(self, folder, stage, cache, params, config, settings, init="", more=()):
         from ..data.teacher_cache import load_cache
-        from ..training.stages import run_stage
-        from ..training.word_rows import teacher_word_rows
+        from ..training.stages import run_stage, run_tables
         from .train import print_epoch
 
-        about = {"stage": stage, "cache": str(cache.tokenizer.parent), "more": [*map(str, more)]}
-        about["init"] = str(init)
-        about["embedding_scale"] = teacher_word_rows(cache)[1]
+        where = cache.tokenizer.parent
         run_stage(
             folder,
             stage,
@@ -260,7 +257,7 @@ class Reproduction:
             config,
             settings,
             more=[load_cache(other) for other in more],
-            tables={"training": asdict(settings), "data": about},
+            tables=run_tables(stage, cache, settings, name=where, more=more, init=init),
             on_epoch=print_epoch,
             quiet=self.args.quiet,
         )

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from ..errors import InputError
+from ..files import read_json
 from .steps import peak_of
 
 _HEAD = """# Results
@@ -50,17 +50,11 @@ def run_results(args):
 
 
 def _read(out):
-    path = out / "results.json"
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; give an --out that `spikebert reproduce` has finished"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); give the command of `spikebert reproduce` again"
-        ) from None
+    return read_json(
+        out / "results.json",
+        remedy="give the command of `spikebert reproduce` again",
+        missing="give an --out that `spikebert reproduce` has finished",
+    )
 
 
 def write_results(out, recipe, seeds, command):

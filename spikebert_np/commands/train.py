@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
@@ -14,8 +13,7 @@ from ..models.kinds import KINDS, kind_of
 from ..models.spikebert import SpikeBertConfig
 from ..models.spiking_textcnn import SpikingTextCNNConfig
 from ..training.loop import TrainingSettings
-from ..training.stages import default_settings, new_student, run_stage
-from ..training.word_rows import teacher_word_rows
+from ..training.stages import default_settings, new_student, run_stage, run_tables
 from .options import add_flags, patient_output, read_config
 from .student_flags import (
     CNN_HELP,
@@ -132,9 +130,6 @@ def _train(args):
     )
     if params is None:
         params = new_student(cache, config, settings)
-    data = {"stage": args.stage, "cache": str(cache_name), "more": [*map(str, more_names)]}
-    data["init"] = str(init or "")
-    data["embedding_scale"] = teacher_word_rows(cache)[1]
     if args.stage == "pretrain" and kind_of(config).taps:
         print(_lessons(cache, config))
     if not args.quiet:
@@ -150,7 +145,9 @@ def _train(args):
         config,
         settings,
         more=more,
-        tables={"training": asdict(settings), "data": data},
+        tables=run_tables(
+            args.stage, cache, settings, name=cache_name, more=more_names, init=init or ""
+        ),
         on_epoch=print_epoch,
         quiet=args.quiet,
     )

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ import numpy as np
 from ..errors import InputError
 from ..models.kinds import KINDS, kind_of
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
-from .corpora import has_hidden, split_corpus, stage_corpora
+from .corpora import has_hidden, stage_corpora
 from .loop import train
 from .report import run_report
-from .word_rows import starting_rows
+from .word_rows import starting_rows, teacher_word_rows
 
 # What the cache decides of a student, whatever else is chosen.
 FITTED = ("vocab_size", "classes", "embedding_width", "teacher_width")
@@ -69,7 +69,7 @@ def new_student(cache, config, settings):
     params = kind_of(config).init(config, np.random.default_rng(settings.seed))
     if settings.embedding != "random":
         _check_embedding_width(cache, config)
-        params["embedding.weight"] = starting_rows(cache, settings, split_corpus(cache, "train"))
+        params["embedding.weight"] = starting_rows(cache, settings)
     return params
 
 
@@ -172,6 +172,16 @@ def _new_run_folder(out):
         raise
 
 
+def run_tables(stage, cache, settings, *, name, more=(), init=""):
+    """The tables `training` and `data` of config.toml: what repeats a stage.
+
+    name: of the cache. more: the names of further ones. init: the run that the weights are of.
+    """
+    data = {"stage": stage, "cache": str(name), "more": [*map(str, more)], "init": str(init)}
+    data["embedding_scale"] = teacher_word_rows(cache)[1]
+    return {"training": asdict(settings), "data": data}
+
+
 def run_stage(
     out, stage, cache, params, config, settings, *, more=(), tables, on_epoch=None, quiet=False
 ):
@@ -185,9 +195,7 @@ def run_stage(
     out = Path(out)
     corpus, dev = stage_corpora(cache, stage, more)
     check_fit(cache, stage, corpus, dev, config, settings)
-    word_rows = None
-    if settings.w_emb:
-        word_rows = starting_rows(cache, settings, split_corpus(cache, "train"))
+    word_rows = starting_rows(cache, settings) if settings.w_emb else None
     records = []
     with _new_run_folder(out.resolve()) as folder:
         with _writing(out):

@@ -6,6 +6,7 @@ Letters: V vocabulary, D_emb the teacher's width, N packed tokens.
 import numpy as np
 
 from ..errors import InputError
+from .corpora import split_corpus
 
 # A word's mean over n occurrences is trusted n times for every OWN times the guess from its row.
 OWN = 3.0
@@ -71,9 +72,9 @@ def _guess(given, total, count):
     return (given - centre) @ np.linalg.solve(gram, x.T @ (weight * (mean - middle))) + middle
 
 
-def starting_rows(cache, settings, corpus):
+def starting_rows(cache, settings):
     """The rows that w_emb holds the embeddings to, and that they start from unless settings say
-    "random". corpus: the train split of the cache."""
+    "random"; of words in use, those of the cache's train split."""
     if settings.embedding == "contextual":
-        return contextual_word_rows(cache, corpus)
+        return contextual_word_rows(cache, split_corpus(cache, "train"))
     return teacher_word_rows(cache)[0]
