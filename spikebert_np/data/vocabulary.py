@@ -13,10 +13,12 @@ def train_tokenizer(texts, vocab_size):
     from tokenizers import BertWordPieceTokenizer, Tokenizer
 
     # The library keeps the 1,000 commonest letters by default: of Chinese, a third.
-    pieces = _train(texts, vocab_size, vocab_size - len(SPECIALS))
-    if (excess := len(pieces) - vocab_size) > 0:  # letters inside words, ##x, come on top
-        letters = sum(len(piece) == 1 for piece in pieces)
-        pieces = _train(texts, vocab_size, letters - excess)
+    letters = vocab_size - len(SPECIALS)
+    pieces = _train(texts, vocab_size, letters)
+    # Letters inside words, ##x, come on top; of letters as common, which are left out is by chance.
+    while (excess := len(pieces) - vocab_size) > 0 and letters > 0:
+        letters = min(letters, sum(len(piece) == 1 for piece in pieces)) - excess
+        pieces = _train(texts, vocab_size, letters)
     pieces = [*SPECIALS, *sorted(pieces - set(SPECIALS))]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     return Tokenizer.from_str(BertWordPieceTokenizer(vocabulary).to_str())
