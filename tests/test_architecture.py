@@ -38,8 +38,8 @@ ORDER = {
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use demo recipes steps results "
     "materials reproduction reproduce gradcheck",
-    "data": "work_folder download formats readers split sentences tokenizer hidden_rows corpus "
-    "batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
+    "data": "work_folder download formats readers split sentences spans tokenizer hidden_rows "
+    "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
