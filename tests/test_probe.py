@@ -60,7 +60,10 @@ def test_a_head_learns_on_train_and_dev_only_measures(folder, capsys):
     flipped = probe(folder, "flipped", capsys)
     assert flipped["accuracy"] == pytest.approx(1 - result["accuracy"])
     assert flipped["majority"] == pytest.approx(1 - result["majority"])
-    assert flipped["penalty"] == result["penalty"]
+    coin = np.random.default_rng(8)
+    write_corpus(folder / "noise", lambda label: coin.integers(2))
+    penalties = {probe(folder, name, capsys)["penalty"] for name in ("noise", "flipped")}
+    assert penalties == {result["penalty"]}
     assert before == {path.name: path.read_bytes() for path in (folder / "run").iterdir()}
 
 
