@@ -6,7 +6,19 @@ import os
 import sys
 
 from . import __version__
-from .commands import data, demo, gradcheck, recipes, reproduce, results, teacher, train, use
+from .commands import (
+    data,
+    demo,
+    gradcheck,
+    probe,
+    recipes,
+    reproduce,
+    results,
+    shrink,
+    teacher,
+    train,
+    use,
+)
 from .errors import InputError
 
 
@@ -26,6 +38,8 @@ def build_parser():
         teacher,
         train,
         use,
+        probe,
+        shrink,
         recipes,
         reproduce,
         results,
