@@ -27,7 +27,7 @@ from spikebert_np.training.checkpoint import (
     write_config,
     write_shrunk_run,
 )
-from spikebert_np.training.shrink import fold, pieces_that_fit, prune, rank_pieces
+from spikebert_np.training.shrink import pieces_that_fit, prune, rank_pieces, without_taps
 
 LETTERS = ["w", "##a", "##r", "##m", "f", "##i", "##l"]
 PIECES = [*VOCABULARY[:5], "[unused0]", *VOCABULARY[5:], *LETTERS]
@@ -48,28 +48,17 @@ def student(rng, **settings):
     return away_from_init(init_spikebert(config, rng), rng), config
 
 
-@pytest.mark.parametrize("encoder", ["lif", "heaviside"])
-def test_a_folded_student_gives_the_same_logits(rng, encoder):
+def test_without_taps_the_logits_are_the_same(rng):
     neuron = LIFNeuron(tau=1.5, v_th=0.5)
-    params, config = student(rng, encoder=encoder, neuron=neuron, scale=1.0)
+    params, config = student(rng, neuron=neuron, scale=1.0)
     ids, offsets = random_offsets(rng, [3, 5, 4])
-    table, folded = fold(params, config)
+    fewer, smaller = without_taps(params, config)
     expected, cache = spikebert_forward(ids, offsets, params, config, backend="numpy")
-    found, _ = spikebert_forward(ids, offsets, table, folded, backend="numpy")
+    found, _ = spikebert_forward(ids, offsets, fewer, smaller, backend="numpy")
     assert_fires(cache)
-    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-12)
-    # What the folded config asks for, and no more: positions stay.
-    assert {key: value.shape for key, value in table.items()} == dict(parameter_shapes(folded))
-    assert "embedding.positions" in table
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    assert {key: value.shape for key, value in fewer.items()} == dict(parameter_shapes(smaller))
     assert "taps.0.weight" in params  # what was given stays as it was
-
-
-def test_a_student_without_a_projection_only_loses_its_taps(rng):
-    params, config = student(rng, projection=False, embedding_width=8)
-    table, folded = fold(params, config)
-    assert table.keys() == {key for key in params if not key.startswith("taps.")}
-    assert all(table[key] is params[key] for key in table)
-    assert folded.teacher_width == 0
 
 
 def test_pieces_are_ranked_by_use_behind_what_must_stay(tokenizer):
@@ -198,9 +187,9 @@ def test_the_command_tells_what_each_step_costs(run, tmp_path, capsys):
     result = last_json(out)
     assert result["bytes"] == sum(path.stat().st_size for path in small.iterdir())
     assert result["vocabulary"] == len(PIECES)
-    trained, folded, pruned, quantised = result["steps"]
-    assert trained["same_answer"] == folded["same_answer"] == pruned["same_answer"] == 1
-    assert trained["bytes"] > folded["bytes"] == pruned["bytes"]
+    trained, tapless, pruned, quantised = result["steps"]
+    assert trained["same_answer"] == tapless["same_answer"] == pruned["same_answer"] == 1
+    assert trained["bytes"] > tapless["bytes"] == pruned["bytes"]
     weights = [path.stat().st_size for path in small.glob("model.safetensors.*")]
     assert quantised["bytes"] == sum(weights)
     report = (small / "report.md").read_text("utf-8")
@@ -228,7 +217,7 @@ def test_a_corpus_without_dev_gives_bytes_alone(run, tmp_path, capsys):
 
 
 def test_as_many_pieces_are_kept_as_fit(rng, tokenizer):
-    params, _ = fold(*student(rng))
+    params, _ = without_taps(*student(rng))
     ranked, _ = rank_pieces(tokenizer, ["a dull film"], max_tokens=12)
     assert pieces_that_fit(ranked, params, 8 << 20) == len(ranked)
     sizes = range(16_000, 40_000, 10)
@@ -236,7 +225,7 @@ def test_as_many_pieces_are_kept_as_fit(rng, tokenizer):
     assert counts[0] == 0
     assert counts[-1] == len(ranked)
     for fewer, more in pairwise(counts):
-        assert fewer <= more <= fewer + 1  # a piece takes more than 10 bytes: 8 + 4 and its name
+        assert fewer <= more <= fewer + 1  # a piece takes more than 10 bytes: 6 + 4 and its name
 
 
 def test_mistakes_are_one_sentence_and_leave_nothing(run, tmp_path, capsys):

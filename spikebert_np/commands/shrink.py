@@ -18,8 +18,7 @@ def register(commands):
         help="make a trained student small enough to ship",
         description="Make a small copy of a run, which `predict` and `evaluate` read like any "
         "other.\n\n"
-        "  fold       the taps, which only training reads, are left out; embedding, linear layer\n"
-        "             and layer norm become one table of currents, a row for each piece of a word\n"
+        "  taps       are left out: only training reads them\n"
         "  prune      the pieces that occur most in the texts keep their row, as many as fit; a\n"
         "             word whose piece is gone falls apart into smaller ones, down to letters\n"
         "  quantise   each row of each matrix is int8 with one scale\n\n"
@@ -63,11 +62,11 @@ def register(commands):
 
 
 def run_shrink(args):
-    """Fold, prune, quantise; measure after each."""
+    """Leave out the taps, prune, quantise; measure after each."""
     from ..data.shipped import open_corpus
     from ..data.tokenizer import load_tokenizer
     from ..training.checkpoint import config_tables, load_run, write_shrunk_run
-    from ..training.shrink import fold, pieces_that_fit, prune, rank_pieces
+    from ..training.shrink import pieces_that_fit, prune, rank_pieces, without_taps
     from ..training.stages import new_run_folder
 
     run = open_student(args.run_folder, "shrink")
@@ -76,8 +75,8 @@ def run_shrink(args):
     texts = [text for path in (args.data, *args.text) for text in _train_texts(path)]
     costs = _Costs(args.data, corpus.get("dev"), run, tokenizer)
     with new_run_folder(args.out.resolve()) as folder:
-        params, config = fold(run.params, run.config)
-        costs.add("folded", params, config, tokenizer)
+        params, config = without_taps(run.params, run.config)
+        costs.add("without taps", params, config, tokenizer)
         ranked, needed = rank_pieces(tokenizer, texts, max_tokens=config.max_tokens)
         count = args.vocabulary or pieces_that_fit(ranked, params, args.max_bytes)
         if count < needed:

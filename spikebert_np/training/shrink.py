@@ -1,6 +1,6 @@
-"""A trained student made small: folded, and pruned to the pieces of words that occur most.
+"""A trained student made small: without its taps, and with the pieces of words that occur most.
 
-Letters: V vocabulary, D_emb and D widths.
+Letters: V vocabulary.
 """
 
 import json
@@ -10,30 +10,19 @@ import numpy as np
 
 from ..data.tokenizer import encode_texts, reduce_vocabulary
 from ..data.vocabulary import SPECIALS
-from ..layers.layernorm import layernorm_forward
-from ..layers.linear import linear_forward
 from .shards import quantise
 
 # What a run folder holds beside its weights and the pieces: config, report, the tokenizer's rules.
 _FRAME_BYTES = 16 << 10
 
 
-def fold(params, config):
-    """The same SpikeBERT without taps, and with one table of currents for its embedding.
+def without_taps(params, config):
+    """The same SpikeBERT without its distillation taps, which only training reads.
 
-        table[v] = layernorm(weight[v] W + b) gain + bias                                (V, D)
-
-    is what the student makes of the id v before positions are added (`blocks/spike_input.py`, steps
-    1 and 2): a function of v alone, so that the table gives the same currents, but for rounding.
     Returns params and config.
     """
     params = {key: value for key, value in params.items() if not key.startswith("taps.")}
-    if config.projection:
-        names = ("projection.weight", "projection.bias", "norm.gain", "norm.bias")
-        weight, bias, gain, shift = (params.pop(f"embedding.{name}") for name in names)
-        x, _ = linear_forward(params["embedding.weight"], weight, bias)  # (V, D)
-        params["embedding.weight"], _ = layernorm_forward(x, gain, shift)
-    return params, replace(config, teacher_width=0, projection=False, embedding_width=config.width)
+    return params, replace(config, teacher_width=0)
 
 
 def rank_pieces(tokenizer, texts, *, max_tokens):
