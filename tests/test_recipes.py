@@ -52,7 +52,6 @@ def test_each_trains_the_same_students(name):
 
 STAGE1 = """
 [stage1]
-text = "unlabeled/imdb_unsup.txt"
 sentences = 40000
 
 [stage1.training]
@@ -80,6 +79,7 @@ epochs = 1
         ("max_tokens", "hidden_sentences = 9\nmax_tokens", "hidden_sentences = 9 keeps"),
         ("layers = [3, 6]", "", "[cache]: lacks layers"),
         ("sentences = 40000", "sentences = 0", "[stage1]: sentences = 0: it must be at least 2"),
+        ('text = "unlabeled/imdb_unsup.txt"', "", "[data]: lacks text"),
         ("[direct.training]", "[direct.training]\nseed = 3", "seed is given by --seed"),
         ("[direct.training]", "[direct.model]\nwidth = 8", "[direct]: unknown key model"),
         ("task = ", "taks = ", "[data]: lacks task"),
@@ -92,6 +92,7 @@ epochs = 1
 )
 def test_a_mistake_is_named(tmp_path, old, new, words):
     text = recipe_path("sst2").read_text("utf-8") + STAGE1
+    text = text.replace("[data]", '[data]\ntext = "unlabeled/imdb_unsup.txt"')
     assert old in text
     (tmp_path / "mine.toml").write_text(text.replace(old, new, 1), "utf-8")
     with pytest.raises(InputError) as caught:

@@ -29,6 +29,7 @@ task = "mood, 2 classes"
 about = "a few films"
 get = "write them yourself"
 dev_fraction = 0.4
+text = "unlabeled/reviews.txt"
 [teacher]
 source = "{teacher}"
 [teacher.finetuning]
@@ -37,7 +38,6 @@ epochs = 1
 layers = [1, 3]
 max_tokens = 20
 [stage1]
-text = "unlabeled/reviews.txt"
 sentences = 6
 [stage1.training]
 epochs = 1
