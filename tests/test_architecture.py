@@ -25,8 +25,8 @@ WINGS = {
 # Within a folder a file imports only from files to its left. A new file is given its place here.
 ORDER = {
     "layers": "kernel parameters initializers surrogate_numba surrogate linear_numba linear "
-    "layernorm lif_numba lif embedding_numba embedding dropout activations_numba activations "
-    "softmax conv1d pooling losses",
+    "layernorm batchnorm lif_numba lif embedding_numba embedding dropout activations_numba "
+    "activations softmax conv1d pooling losses",
     "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear spiking_conv1d ssa "
     "mlp encoder_block classifier_head distillation_tap bert_embeddings self_attention "
     "feed_forward pooler_head masked_lm_head",
