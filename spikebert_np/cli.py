@@ -6,7 +6,18 @@ import os
 import sys
 
 from . import __version__
-from .commands import data, demo, gradcheck, recipes, reproduce, results, teacher, train, use
+from .commands import (
+    ablate,
+    data,
+    demo,
+    gradcheck,
+    recipes,
+    reproduce,
+    results,
+    teacher,
+    train,
+    use,
+)
 from .errors import InputError
 
 
@@ -29,6 +40,7 @@ def build_parser():
         recipes,
         reproduce,
         results,
+        ablate,
         gradcheck,
     ):
         module.register(commands)

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
+from spikebert_np.analysis.attention_cost import attention_by_channels, attention_costs
 from spikebert_np.blocks.ssa import join_heads, split_heads, ssa_sentence_forward
 
 HEADS = 3
 
 
 def by_channels(q, k, v):
-    """q (kᵀ v): E x E numbers a head in place of n x n."""
-    q, k, v = (split_heads(x, HEADS) for x in (q, k, v))
-    return join_heads(q @ (k.swapaxes(-1, -2) @ v))
+    return attention_by_channels(q, k, v, heads=HEADS, scale=1.0)
 
 
 def vision_form(q, k, v):
@@ -37,3 +36,9 @@ def test_on_numbers_they_are_equal_to_rounding(rng):
     q, k, v = rng.standard_normal((3, 4, 9, 12))
     by_words = ssa_sentence_forward(q, k, v, heads=HEADS, scale=1.0)
     np.testing.assert_allclose(by_words, by_channels(q, k, v), rtol=1e-12, atol=1e-12)
+
+
+def test_each_order_is_timed():
+    costs = attention_costs((2, 5), width=8, heads=2, seconds=0.001)
+    assert [cost.tokens for cost in costs] == [2, 5]
+    assert all(cost.by_words > 0 and cost.by_channels > 0 for cost in costs)

@@ -133,7 +133,8 @@ def _baselines(out):
     return json.loads((out / "baselines" / "baselines.json").read_text("utf-8"))
 
 
-def _records(run):
+def records_of(run):
+    """What was measured in each epoch of a run."""
     metrics = run / "metrics.jsonl"
     return [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
 
@@ -142,12 +143,12 @@ def training_seconds(run):
     """The seconds of all epochs of a run or teacher, or None where it does not say."""
     if not (run / "metrics.jsonl").is_file():
         return None
-    return sum(record["seconds"] for record in _records(run))
+    return sum(record["seconds"] for record in records_of(run))
 
 
 def best_accuracy(run):
     """The dev accuracy of the epoch that was kept."""
-    return max(record["dev_accuracy"] for record in _records(run))
+    return max(record["dev_accuracy"] for record in records_of(run))
 
 
 def results_page(tables):
