@@ -10,6 +10,7 @@ from .commands import (
     ablate,
     data,
     demo,
+    depth,
     gradcheck,
     recipes,
     reproduce,
@@ -41,6 +42,7 @@ def build_parser():
         reproduce,
         results,
         ablate,
+        depth,
         gradcheck,
     ):
         module.register(commands)

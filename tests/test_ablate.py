@@ -163,7 +163,7 @@ def test_what_the_caches_lack_is_said_first(tmp_path, capsys):
     assert "cache: no such cache" in capsys.readouterr().err
     make_cache(tmp_path)
     assert ablate(tmp_path, tmp_path / "to") == 2
-    assert "--sentences 0 needs no stage1-cache" in capsys.readouterr().err
+    assert "or --sentences 0, which does without" in capsys.readouterr().err
     make_cache(tmp_path / "few", hidden_sentences=10)
     assert ablate(tmp_path / "few", tmp_path / "to", "--sentences", "0") == 2
     assert "hidden states for only part" in capsys.readouterr().err

@@ -18,8 +18,8 @@ class Ablation:
         from ..training.corpora import has_hidden, split_corpus
 
         self.out, self.to, self.budget, self.seeds, self.quiet = out, to, budget, seeds, quiet
-        self.cache = _open(out / "cache")
-        self.text = _open(out / "stage1-cache") if budget.sentences else None
+        self.cache = open_cache_of(out, "cache")
+        self.text = self._open_text() if budget.sentences else None
         if not has_hidden(split_corpus(self.cache, "train")):
             raise InputError(
                 f"{out / 'cache'}: has hidden states for only part of the train split; give the "
@@ -34,9 +34,9 @@ class Ablation:
     @property
     def shared(self):
         """The settings that every step depends on."""
-        found = {"cache": _digest(self.out / "cache")}
+        found = {"cache": cache_digest(self.out / "cache")}
         if self.text:
-            found["stage1-cache"] = _digest(self.out / "stage1-cache")
+            found["stage1-cache"] = cache_digest(self.out / "stage1-cache")
         return found
 
     def steps(self, names=None):
@@ -56,8 +56,7 @@ class Ablation:
             needs = ()
             if setup.stage1:
                 needs = (f"stage1/{setup.stage1_of}",)
-                text = self._text_of_stage1()
-                read = int(text.offsets[text.splits["train"][1]])
+                read = int(self.text.offsets[self.text.splits["train"][1]])
                 settings = {"training": asdict(setup.stage1), "sentences": self.budget.sentences}
                 cost = student_training(config, setup.stage1, read)
                 make = self._stage1(setup)
@@ -70,15 +69,15 @@ class Ablation:
                 steps[step.name] = step
         return list(steps.values())
 
-    def _text_of_stage1(self):
+    def _open_text(self):
         """The cache of stage 1's text, its train split cut to the first sentences."""
-        first, last = self.text.splits["train"]
-        cut = min(last, first + self.budget.sentences)
-        return self.text._replace(splits={"train": (first, cut)})
+        text = open_cache_of(self.out, "stage1-cache")
+        first, last = text.splits["train"]
+        return text._replace(splits={"train": (first, min(last, first + self.budget.sentences))})
 
     def _stage1(self, setup):
         def make(folder):
-            self._train(folder, "pretrain", self._text_of_stage1(), setup, setup.stage1)
+            self._train(folder, "pretrain", self.text, setup, setup.stage1)
 
         return make
 
@@ -113,19 +112,21 @@ class Ablation:
         )
 
 
-def _open(folder):
+def open_cache_of(out, name):
+    """The TeacherCache that `spikebert reproduce` left in out / name. Raises InputError without."""
     from ..data.teacher_cache import load_cache
 
-    if not (folder / "manifest.json").is_file():
+    if not (out / name / "manifest.json").is_file():
+        unless = " (or --sentences 0, which does without)" if name == "stage1-cache" else ""
         raise InputError(
-            f"{folder}: no such cache; give the --out of a `spikebert reproduce` that has come so "
-            "far (--sentences 0 needs no stage1-cache)"
+            f"{out / name}: no such cache; give the --out of a `spikebert reproduce` that has come "
+            f"so far{unless}"
         )
-    return load_cache(folder)
+    return load_cache(out / name)
 
 
-def _digest(folder):
-    """Of the manifest, which holds that of every file."""
+def cache_digest(folder):
+    """Of a cache's manifest, which holds the digest of every file."""
     from ..data.download import file_digest
 
     return {"manifest_sha256": file_digest(folder / "manifest.json", "sha256")}

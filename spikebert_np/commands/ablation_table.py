@@ -90,14 +90,18 @@ def ablations_page(work, rows, costs, command):
     base, splits = work.setups["base"], work.cache.splits
     train, dev = (splits[name][1] - splits[name][0] for name in ("train", "dev"))
     shape = "{blocks} blocks, {width} wide, {heads} heads, {steps} steps".format(**base.model)
-    stage1 = _STAGE1.format(sentences=work.budget.sentences) if work.budget.sentences else ""
+    stage1 = ""
+    if work.text:
+        first, last = work.text.splits["train"]
+        stage1 = _STAGE1.format(sentences=last - first)
     head = _HEAD.format(base=shape, stage1=stage1, epochs=work.budget.epochs, train=train, dev=dev)
-    lines = [head, "```", command, "```", "", *_table(_COLUMNS, map(_cells, rows))]
+    lines = [head, "```", command, "```", "", *markdown_lines(_COLUMNS, map(_cells, rows))]
     lines += ["", "![the same as a plot](ablations.png)", "", *_attention(costs)]
     return "\n".join(lines) + "\n"
 
 
-def _table(columns, rows):
+def markdown_lines(columns, rows):
+    """The lines of a table; rows: lists of cells."""
     yield "| " + " | ".join(columns) + " |"
     yield "|" + "---|" * len(columns)
     for cells in rows:
@@ -130,6 +134,6 @@ def _attention(costs):
     )
     yield ""
     columns = ("tokens", "(q kᵀ) v", "q (kᵀ v)")
-    yield from _table(
+    yield from markdown_lines(
         columns, ([str(c.tokens), f"{c.by_words:.3f}", f"{c.by_channels:.3f}"] for c in costs)
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from ..files import read_json
@@ -116,17 +115,6 @@ def _baseline_rows(out, recipe):
             "minutes": None if seconds is None else seconds / 60,
             "peak_bytes": row.get("peak_bytes"),
         }
-
-
-def write_baselines(folder, rows, dev_sentences):
-    """Write the step's folder, whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
-    temporary.mkdir()
-    text = json.dumps({"dev_sentences": int(dev_sentences), "rows": rows}, indent=2)
-    (temporary / "baselines.json").write_text(text + "\n", "utf-8")
-    if folder.is_dir():
-        folder.rmdir()
-    temporary.rename(folder)
 
 
 def _baselines(out):

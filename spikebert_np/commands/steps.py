@@ -7,6 +7,7 @@ Two commands on one folder wait for each other, step by step.
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -124,6 +125,16 @@ def locked(path):
 
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
+
+
+def write_step_json(folder, name, value):
+    """Make a step's folder of one JSON file `name`, whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+    temporary.mkdir()
+    (temporary / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+    if folder.is_dir():
+        folder.rmdir()
+    temporary.rename(folder)
 
 
 def peak_of(out, name):

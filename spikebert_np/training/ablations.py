@@ -74,6 +74,7 @@ VARIANTS = (
     Variant("wide-no-tap", "as wide, features as they are", _WIDE | {"tap": "none"}, beside="wide"),
     *(Variant(f"steps-{T}", f"T = {T}", model={"steps": T}) for T in (1, 2, 8)),
     *(Variant(f"tau-{tau:g}", f"tau = {tau:g}", neuron={"tau": tau}) for tau in (1.5, 3.0, 5.0)),
+    Variant("threshold", "threshold 0.5", neuron={"v_th": 0.5}),
     Variant("depth-1", "1 block", model={"blocks": 1}),
     *(Variant(f"depth-{n}", f"{n} blocks", model={"blocks": n}) for n in (3, 4, 6)),
     Variant("heaviside", "the published encoder, Θ(embedding)", model={"encoder": "heaviside"}),
