@@ -30,6 +30,7 @@ setup(
         "threadpoolctl>=3.1",
         "matplotlib>=3.8",
         "tqdm>=4.66",
+        "filelock>=3.12",
     ],
     extras_require={
         "notebooks": ["jupyter>=1.0"],

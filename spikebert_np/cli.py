@@ -7,8 +7,10 @@ import sys
 
 from . import __version__
 from .commands import (
+    ablate,
     data,
     demo,
+    depth,
     gradcheck,
     probe,
     recipes,
@@ -43,6 +45,8 @@ def build_parser():
         recipes,
         reproduce,
         results,
+        ablate,
+        depth,
         gradcheck,
     ):
         module.register(commands)

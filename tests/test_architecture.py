@@ -25,19 +25,20 @@ WINGS = {
 # Within a folder a file imports only from files to its left. A new file is given its place here.
 ORDER = {
     "layers": "kernel parameters initializers surrogate_numba surrogate linear_numba linear "
-    "layernorm lif_numba lif embedding_numba embedding dropout activations_numba activations "
-    "softmax conv1d pooling losses",
+    "layernorm batchnorm lif_numba lif embedding_numba embedding dropout activations_numba "
+    "activations softmax conv1d pooling losses",
     "blocks": "spike_encoding spike_input spiking_linear_numba spiking_linear spiking_conv1d ssa "
     "mlp encoder_block classifier_head distillation_tap bert_embeddings self_attention "
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
-    "analysis": "firing energy plots",
+    "analysis": "firing energy plots comparison_plot depth_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill inference "
     "shrink loop linear_head frozen_teacher workers teacher_loop finetune_teacher "
-    "pretrain_teacher report corpora word_rows stages sparse_head baselines recipe estimate",
+    "pretrain_teacher report corpora word_rows stages sparse_head baselines recipe estimate "
+    "ablations depth",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
-    "materials reproduction reproduce gradcheck",
+    "materials reproduction reproduce ablation ablation_table ablate depth gradcheck",
     "data": "work_folder download formats readers split sentences spans tokenizer hidden_rows "
     "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",

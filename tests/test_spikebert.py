@@ -77,7 +77,7 @@ def loss_and_gradients(ids, offsets, params, config, targets, weights, backend, 
         ids, offsets, params, config, backend=backend, rng=dropout, frozen=frozen
     )
     loss, _, loss_cache = distillation_forward(
-        output, ids, params["embedding.weight"], targets, weights
+        output, ids, offsets, params["embedding.weight"], targets, weights
     )
     dlogits, dtaps, dembedding = distillation_backward(loss_cache)
     grads = spikebert_backward(dlogits, dtaps, cache)

@@ -254,3 +254,36 @@ def test_stage_1_reads_one_cache(folder, tmp_path, capsys):
     args = ["pretrain", "--cache", str(folder / "cache"), "--config", str(config), "--quiet"]
     assert main([*args, "--out", str(tmp_path / "run")]) == 2
     assert "stage 1 reads one cache" in capsys.readouterr().err
+
+
+def test_the_ablations_settings_are_read_from_a_config_file(folder):
+    config = folder / "ablation.toml"
+    config.write_text(
+        '[training]\nfeature_loss = "cosine"\nfeature_blocks = "last"\n[neuron]\nreset = "soft"\n'
+        '[model]\nnorm = "batch"\ntap = "linear"\nencoder = "heaviside"\npositions = false\n'
+    )
+    out = folder / "ablation"
+    args = ["finetune", "--cache", str(folder / "cache"), "--out", str(out), *SMALL]
+    assert main([*args, "--config", str(config)]) == 0
+    trained = load_run(out)
+    assert trained.config.neuron.reset == "soft"
+    assert (trained.config.norm, trained.config.tap) == ("batch", "linear")
+    assert trained.params["blocks.0.mlp.up.norm.mean"].any()
+    assert "taps.0.weight" in trained.params
+    assert "taps.0.norm.gain" not in trained.params
+    # The config of a run, flags added, begins the next one; only the last block's tap has moved.
+    args = ["finetune", "--cache", str(folder / "cache"), "--init", str(out), "--quiet"]
+    args += ["--epochs", "1", "--feature-loss", "sentence", "--feature-blocks", "last"]
+    assert main([*args, "--out", str(folder / "next")]) == 0
+    later = load_run(folder / "next").params
+    assert np.array_equal(later["taps.0.weight"], trained.params["taps.0.weight"])
+    assert not np.array_equal(later["taps.1.weight"], trained.params["taps.1.weight"])
+
+
+def test_no_tap_needs_the_teachers_width(folder, capsys):
+    args = ["finetune", "--cache", str(folder / "cache"), "--tap", "none", *SMALL]
+    assert main([*args, "--out", str(folder / "untapped")]) == 2
+    assert 'tap = "none"' in capsys.readouterr().err
+    same = ["--width", "6", "--heads", "2", "--steps", "2", "--epochs", "1", "--quiet"]
+    args = ["finetune", "--cache", str(folder / "cache"), "--tap", "none", *same]
+    assert main([*args, "--out", str(folder / "untapped")]) == 0

@@ -16,7 +16,8 @@ What the rule leaves open is settled here as follows.
 - Each product of attention, q kᵀ and (q kᵀ) v, has n² D operations in a sentence of n tokens. The
   spikes of q drive the first and those of v the second. (Only where q and k both fire is there
   anything to add, so the first is an upper bound.) The scale can be merged into the threshold.
-- The embedding's projection reads numbers, once a sentence and not at every step.
+- The embedding's projection reads numbers, once a sentence and not at every step; zeros beside a
+  sentence cost nothing.
 - The classifier reads normalised means, which are numbers. The mean over time can be taken before
   it instead of behind it, so it too is counted once.
 - To look up an embedding is no arithmetic. The taps are for teaching: at inference there are none.
@@ -24,7 +25,7 @@ What the rule leaves open is settled here as follows.
   for student and teacher alike: they are of a lower order than the products.
 
 Letters: T spike steps, N packed tokens, n tokens of one sentence, B sentences, D width, F MLP
-width, C classes.
+width, C classes, K words of a window.
 """
 
 from typing import NamedTuple
@@ -79,8 +80,7 @@ def student_energy(cache):
     lengths = cache.head.pool.lengths  # (B,)
     rows = []
     if cache.input.projection is not None:
-        size = cache.input.projection.linear.weight.size
-        rows.append(_mac_row("embedding.projection", lengths.mean() * size))
+        rows.append(_projection_row(cache.input.projection, lengths))
     for i, (ssa, mlp) in enumerate(cache.blocks):
         if ssa is not None:
             name = f"blocks.{i}.ssa"
@@ -98,11 +98,17 @@ def student_energy(cache):
     return EnergyReport(tuple(rows))
 
 
+def _projection_row(cache, lengths):
+    """A word has D_emb x D products in each window that it stands in, K of them but at the ends."""
+    K = cache.windows.width
+    windows = sum(np.maximum(lengths - abs(j - (K - 1) // 2), 0) for j in range(K))  # (B,)
+    return _mac_row("embedding.projection", windows.mean() * cache.linear.weight.size / K)
+
+
 def _spiking_textcnn_energy(cache):
     """A spike is counted in each window that it stands in; zeros beside a sentence cost nothing."""
     lengths = cache.pools[0].lengths  # (B,)
-    size = cache.input.projection.linear.weight.size
-    rows = [_mac_row("embedding.projection", lengths.mean() * size)]
+    rows = [_projection_row(cache.input.projection, lengths)]
     for conv in cache.convs:
         rows.append(_linear_row(f"convs.{conv.windows.width}", conv.unit.linear, lengths))
     rows.append(_mac_row("head", cache.head.weight.size))

@@ -17,20 +17,31 @@ class EncoderBlockCache(NamedTuple):
     mlp: MLPCache
 
 
-def init_encoder_block(rng, width, mlp_width, *, attention=True):
+def init_encoder_block(rng, width, mlp_width, *, attention=True, norm="layer"):
     """The parameters of `ssa` and `mlp`."""
-    ssa = with_prefix(init_ssa(rng, width), "ssa.") if attention else {}
-    return {**ssa, **with_prefix(init_mlp(rng, width, mlp_width), "mlp.")}
+    ssa = with_prefix(init_ssa(rng, width, norm=norm), "ssa.") if attention else {}
+    return {**ssa, **with_prefix(init_mlp(rng, width, mlp_width, norm=norm), "mlp.")}
 
 
 def encoder_block_forward(
-    x, params, offsets, *, heads, scale, neuron, attention=True, backend="numpy", frozen=None
+    x,
+    params,
+    offsets,
+    *,
+    heads,
+    scale,
+    neuron,
+    attention=True,
+    norm="layer",
+    backend="numpy",
+    frozen=None,
 ):
     """x: (T, N, D) -> (T, N, D), and the cache.
 
     attention=False leaves x = x + mlp(x): words then do not meet in a block.
+    norm: see `spiking_linear_forward`.
     """
-    settings = {"neuron": neuron, "backend": backend}
+    settings = {"neuron": neuron, "norm": norm, "backend": backend}
     ssa_cache = None
     # 1. Words look at each other.
     if attention:

@@ -21,17 +21,20 @@ class MLPCache(NamedTuple):
     down: SpikingLinearCache
 
 
-def init_mlp(rng, width, mlp_width):
+def init_mlp(rng, width, mlp_width, *, norm="layer"):
     """The parameters of up (D -> F) and down (F -> D), each a `spiking_linear`."""
     return {
-        **with_prefix(init_spiking_linear(rng, width, mlp_width), "up."),
-        **with_prefix(init_spiking_linear(rng, mlp_width, width), "down."),
+        **with_prefix(init_spiking_linear(rng, width, mlp_width, norm=norm), "up."),
+        **with_prefix(init_spiking_linear(rng, mlp_width, width, norm=norm), "down."),
     }
 
 
-def mlp_forward(x, params, *, neuron, backend="numpy", frozen=None):
-    """s = spiking_linear(spiking_linear(x)). x: (T, N, D). Returns s (T, N, D) and the cache."""
-    settings = {"neuron": neuron, "backend": backend}
+def mlp_forward(x, params, *, neuron, norm="layer", backend="numpy", frozen=None):
+    """s = spiking_linear(spiking_linear(x)). x: (T, N, D). Returns s (T, N, D) and the cache.
+
+    norm: see `spiking_linear_forward`.
+    """
+    settings = {"neuron": neuron, "norm": norm, "backend": backend}
     hidden, up_cache = spiking_linear_forward(
         x, select(params, "up."), frozen=frozen and frozen.up, **settings
     )  # (T, N, F)

@@ -106,22 +106,28 @@ class SSACache(NamedTuple):
     out: SpikingLinearCache
 
 
-def init_ssa(rng, width):
+def init_ssa(rng, width, *, norm="layer"):
     """The parameters of q, k, v and out, each a `spiking_linear` D -> D."""
     params = {}
     for name in ("q", "k", "v", "out"):
-        params |= with_prefix(init_spiking_linear(rng, width, width), f"{name}.")
+        params |= with_prefix(init_spiking_linear(rng, width, width, norm=norm), f"{name}.")
     return params
 
 
-def ssa_forward(x, params, offsets, *, heads, scale, neuron, backend="numpy", frozen=None):
-    """Spiking self-attention. x: (T, N, D). Returns spikes (T, N, D) and the cache."""
+def ssa_forward(
+    x, params, offsets, *, heads, scale, neuron, norm="layer", backend="numpy", frozen=None
+):
+    """Spiking self-attention. x: (T, N, D). Returns spikes (T, N, D) and the cache.
+
+    norm: see `spiking_linear_forward`.
+    """
 
     def project(name, x):
         return spiking_linear_forward(
             x,
             select(params, f"{name}."),
             neuron=neuron,
+            norm=norm,
             backend=backend,
             frozen=frozen and getattr(frozen, name),
         )

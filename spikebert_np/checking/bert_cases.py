@@ -81,8 +81,6 @@ def adapt_bert(forward, backward):
     variants=[{"pooling": "first"}, {"pooling": "mean"}],
     adapt=adapt_bert,
     directional=True,
-    # It adds the same number to all scores of a row, which softmax does not see.
-    zero=("blocks.0.attention.k.bias", "blocks.1.attention.k.bias"),
 )
 def bert(draw):
     config = BertConfig(
@@ -101,4 +99,6 @@ def bert(draw):
             block |= with_prefix(init_layernorm(D), f"{half}.norm.")
         params |= with_prefix(draw.params(block), f"blocks.{i}.")
     settings = {"ids": draw.ids(V), "offsets": draw.offsets, "config": config}
-    return Problem({}, settings | {"rng": draw.size(0, 10**6)}, params)
+    # They add the same number to all scores of a row, which softmax does not see.
+    zero = tuple(f"blocks.{i}.attention.k.bias" for i in range(config.depth))
+    return Problem({}, settings | {"rng": draw.size(0, 10**6)}, params, zero=zero)

@@ -49,18 +49,44 @@ def hits_every_bump(cache):
     return (np.abs(cache.lif.h - cache.lif.neuron.v_th) * cache.lif.neuron.alpha < 1).mean() > 0.2
 
 
+def zero_biases(params, norm):
+    """The biases of spiking units whose batch norm subtracts them again, with the batch's mean."""
+    if norm != "batch":
+        return ()
+    return tuple(key for key in params if key.endswith("bias") and f"{key[:-4]}norm.bias" in params)
+
+
+def adapt_statistics(forward, backward):
+    """What batch norm evaluates by lies among the parameters, but has no gradient."""
+
+    def unit_forward(x, params, *, backend, statistics=None, **settings):
+        return forward(x, params | (statistics or {}), backend=backend, **settings)
+
+    return unit_forward, backward
+
+
 @case(
     unit.spiking_linear_forward,
     unit.spiking_linear_backward,
     floor="block",
-    variants=UNIT_RESETS,
+    variants=[
+        *({"norm": "layer", **reset} for reset in UNIT_RESETS),
+        *({"norm": "batch", **reset} for reset in UNIT_RESETS[::5]),
+        *({"norm": "running", **reset} for reset in UNIT_RESETS[::5]),
+    ],
+    adapt=adapt_statistics,
     events=True,
 )
 def spiking_linear(draw):
     D_in, D_out = 4, draw.size(5, 6)
     params = draw.params(unit.init_spiking_linear(draw.rng, D_in, D_out))
     x = draw.spike_counts(draw.T, 4, D_in)
-    return Problem({"x": x}, {"neuron": draw.neuron}, params, hits_every_bump)
+    settings = {"neuron": draw.neuron, "norm": draw.variant["norm"]}
+    if settings["norm"] == "running":
+        statistics = draw.normal(D_out), draw.rng.uniform(0.5, 2, D_out)
+        settings["statistics"] = dict(zip(("norm.mean", "norm.variance"), statistics, strict=True))
+    zero = zero_biases(params, draw.variant["norm"])
+    return Problem({"x": x}, settings, params, hits_every_bump, zero)
 
 
 @case(
@@ -134,17 +160,22 @@ def mlp(draw):
     block.encoder_block_forward,
     block.encoder_block_backward,
     floor="block",
-    variants=[{**reset, "attention": attended} for reset, attended in zip(
-        [*RESETS, RESETS[0]], (True, True, True, True, False), strict=True)],
+    variants=[{**reset, "attention": attended, "norm": norm} for reset, attended, norm in zip(
+        [*RESETS, RESETS[0], RESETS[1]],
+        (True, True, True, True, False, True),
+        ("layer", "layer", "layer", "layer", "layer", "batch"),
+        strict=True,
+    )],
 )  # fmt: skip
 def encoder_block(draw):
     D, H, F = sizes(draw)
     attended = draw.variant["attention"]
     params = draw.params(block.init_encoder_block(draw.rng, D, F, attention=attended))
     x = draw.spike_counts(draw.T, draw.offsets[-1], D)
+    zero = zero_biases(params, draw.variant["norm"])
     settings = {"heads": H, "scale": float(draw.rng.uniform(0.6, 0.9)), "attention": attended}
-    settings |= {"offsets": draw.offsets, "neuron": draw.neuron}
-    return Problem({"x": x}, settings, params)
+    settings |= {"offsets": draw.offsets, "neuron": draw.neuron, "norm": draw.variant["norm"]}
+    return Problem({"x": x}, settings, params, zero=zero)
 
 
 @case(
@@ -217,10 +248,15 @@ def classifier_head(draw):
     return Problem({"x": x}, settings, draw.params(params), no_row_is_constant)
 
 
-@case(tap_block.distillation_tap_forward, tap_block.distillation_tap_backward, floor="block")
+@case(
+    tap_block.distillation_tap_forward,
+    tap_block.distillation_tap_backward,
+    floor="block",
+    variants=[{"tap": tap} for tap in tap_block.TAPS],
+)
 def distillation_tap(draw):
     D, D_teacher = 6, draw.size(4, 5)
-    params = init_linear(draw.rng, D, D_teacher) | with_prefix(init_layernorm(D_teacher), "norm.")
+    params = tap_block.init_distillation_tap(draw.rng, D, D_teacher, **draw.variant)
     return Problem({"x": draw.spike_counts(draw.T, 7, D)}, {}, draw.params(params))
 
 
@@ -243,8 +279,6 @@ def attention_sentence(draw):
     bert_attention.self_attention_forward,
     bert_attention.self_attention_backward,
     floor="block",
-    # k.bias adds the same number to all scores of a row, which softmax does not see.
-    zero=("k.bias",),
 )
 def self_attention(draw):
     D, H = 6, 3
@@ -253,7 +287,9 @@ def self_attention(draw):
         params |= with_prefix(init_linear(draw.rng, D, D), f"{name}.")
     params = draw.params(params | with_prefix(init_layernorm(D), "norm."))
     settings = {"offsets": draw.offsets, "heads": H, "eps": EPS}
-    return Problem({"x": draw.normal(draw.offsets[-1], D)}, settings, params)
+    # k.bias adds the same number to all scores of a row, which softmax does not see.
+    zero = ("k.bias",)
+    return Problem({"x": draw.normal(draw.offsets[-1], D)}, settings, params, zero=zero)
 
 
 @case(

@@ -208,7 +208,19 @@ def head_without_norm(dlogits, cache):
     return mean_pool_backward(dpooled, cache.pool), dparams
 
 
-@wrong_backward("distillation_tap", "variance term missing")
+@wrong_backward("distillation_tap", "not divided by T", tap="none")
+def tap_as_a_sum_over_time(dtap, cache):
+    return np.broadcast_to(dtap, (cache.time.steps, *dtap.shape)), {}
+
+
+@wrong_backward("distillation_tap", "left out: layernorm", tap="linear_norm")
+def tap_without_its_norm(dtap, cache):
+    _, dparams = distillation_tap_backward(dtap, cache)
+    dmean, dparams["weight"], dparams["bias"] = linear_backward(dtap, cache.linear)
+    return mean_over_time_backward(dmean, cache.time), dparams
+
+
+@wrong_backward("distillation_tap", "variance term missing", tap="linear_norm")
 def tap_with_a_fixed_variance(dtap, cache):
     _, dparams = distillation_tap_backward(dtap, cache)
     _, inv_std, gain = cache.norm

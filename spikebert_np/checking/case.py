@@ -40,6 +40,7 @@ class Problem(NamedTuple):
     settings: dict = MappingProxyType({})
     params: dict | None = None  # the dict of parameters, where the function takes one
     usable: Callable | None = None  # of the forward pass' cache: whether the draw tests anything
+    zero: tuple = ()  # arrays whose gradient is zero by theory
 
     @property
     def names(self):
@@ -63,7 +64,6 @@ class Case(NamedTuple):
     variants: tuple  # dicts: settings of which none may go unchecked
     adapt: Callable | None  # (forward, backward) -> a pair that follows the convention
     directional: bool
-    zero: tuple  # arrays whose gradient is zero by theory
     events: bool  # whether it has an event-driven twin beside the compiled one
 
     @property
@@ -88,13 +88,13 @@ class Case(NamedTuple):
 
 
 def case(forward, backward, *, floor="layer", variants=({},), adapt=None, directional=False,
-         zero=(), events=False):  # fmt: skip
+         events=False):  # fmt: skip
     """Make a Case of a function that draws its Problem; the case is called as the function is."""
 
     def made(draw):
         name = draw.__name__.strip("_")
         return Case(
-            name, forward, backward, draw, floor, tuple(variants), adapt, directional, zero, events
+            name, forward, backward, draw, floor, tuple(variants), adapt, directional, events
         )
 
     return made
@@ -160,7 +160,7 @@ def check_run(run, *, forward=None, backward=None, backend="numpy"):
         title=f"{chosen.name} ({backend})" if "numba" in chosen.backends else chosen.name,
         constants=_constants(problem),
         offsets=settings.get("offsets"),
-        zero=chosen.zero,
+        zero=problem.zero,
     )
     # A case holds the detached reset, where there is one.
     report = report._replace(notes=tuple(note for note in report.notes if note != DETACHED))
@@ -193,7 +193,7 @@ def check_float32(run, *, backend="numpy"):
     scale = max(np.abs(gradient).max() for name, gradient in expected.items() if name != "y")
     rows = []
     for name, gradient in expected.items():
-        if name in chosen.zero:
+        if name in run.problem.zero:
             error = float(np.abs(ours[name]).max() / scale)
             status = PASS if error < bound else FAIL
             row = Row(name, gradient.shape, error, bound, status, note="zero by theory")

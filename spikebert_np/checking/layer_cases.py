@@ -16,6 +16,7 @@ from ..layers.activations import (
     tanh_backward,
     tanh_forward,
 )
+from ..layers.batchnorm import batchnorm_backward, batchnorm_forward
 from ..layers.conv1d import conv1d_backward, conv1d_forward, windows_backward, windows_forward
 from ..layers.dropout import dropout_backward, dropout_forward
 from ..layers.embedding import (
@@ -53,6 +54,20 @@ def layernorm(draw):
     D = draw.size(6, 8)
     gain, bias = draw.normal(D, mean=0.5), draw.normal(D)
     return Problem({"x": draw.normal(draw.T, 5, D), "gain": gain, "bias": bias}, draw.variant)
+
+
+@case(
+    batchnorm_forward,
+    batchnorm_backward,
+    variants=[{"running": False}, {"running": True}, {"running": False, "eps": 0.3}],
+)
+def batchnorm(draw):
+    D = draw.size(4, 5)
+    gain, bias = draw.normal(D, mean=0.5), draw.normal(D)
+    settings = {"eps": draw.variant.get("eps", 1e-5)}
+    if draw.variant["running"]:
+        settings["running"] = draw.normal(D), draw.rng.uniform(0.5, 2, D)
+    return Problem({"x": draw.normal(draw.T, 6, D), "gain": gain, "bias": bias}, settings)
 
 
 RESETS = [
@@ -233,3 +248,17 @@ def kl_divergence(draw):
 def mse(draw):
     shape = draw.size(4, 6), 3
     return Problem({"features": draw.normal(*shape)}, {"target": draw.normal(*shape)})
+
+
+@case(losses.sentence_mse_forward, losses.sentence_mse_backward)
+def sentence_mse(draw):
+    shape = draw.offsets[-1], 3
+    settings = {"target": draw.normal(*shape), "offsets": draw.offsets}
+    return Problem({"features": draw.normal(*shape)}, settings)
+
+
+@case(losses.cosine_forward, losses.cosine_backward, variants=[{"eps": 1e-6}, {"eps": 0.5}])
+def cosine(draw):
+    shape = draw.size(4, 6), 3
+    settings = {"target": draw.normal(*shape), **draw.variant}
+    return Problem({"features": draw.normal(*shape)}, settings)

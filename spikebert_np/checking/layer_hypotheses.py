@@ -7,11 +7,17 @@ long file, because it is a list: each entry is read by itself.
 import numpy as np
 
 from ..layers.activations import gelu_backward, tanh_backward
+from ..layers.batchnorm import batchnorm_backward
 from ..layers.dropout import dropout_backward
 from ..layers.embedding import RowGradient, embedding_backward, positions_backward
-from ..layers.layernorm import layernorm_backward
+from ..layers.layernorm import LayerNormCache, layernorm_backward
 from ..layers.linear import linear_backward
-from ..layers.losses import cross_entropy_backward, kl_divergence_backward, mse_backward
+from ..layers.losses import (
+    cosine_backward,
+    cross_entropy_backward,
+    kl_divergence_backward,
+    mse_backward,
+)
 from ..layers.pooling import mean_over_time_backward, mean_pool_backward
 from ..layers.softmax import softmax_backward
 
@@ -128,6 +134,33 @@ LAYERNORM = [
     ("averaged, not summed", norm_by(bias=lambda dy, x, w, r: r[1] * len(r[1]) / dy.size)),
 ]  # fmt: skip
 
+# --- batch norm: layer norm's mistakes, over the rows --------------------------------------------
+
+
+def batch_norm_by(wrong=None, *, of_given=False, **shares):
+    """batchnorm_backward as norm_by(**shares), or as `wrong`, where its statistics are the batch's
+    own; with of_given, where they were given."""
+
+    def backward(dy, cache):
+        if cache.running != of_given:
+            return batchnorm_backward(dy, cache)
+        rows = tuple(range(dy.ndim - 1))
+        formula = wrong or norm_by(axis=rows, **shares)
+        return formula(dy, LayerNormCache(cache.x_hat, cache.inv_std, cache.gain))
+
+    return backward
+
+
+BATCHNORM = [
+    ("statistics held constant", batch_norm_by(mean=0, variance=0)),
+    ("mean term missing", batch_norm_by(mean=0)),
+    ("variance term missing", batch_norm_by(variance=0)),
+    ("gain left out", batch_norm_by(with_gain=False)),
+    ("1/std left out", batch_norm_by(power=0)),
+    ("normalised over the width", batch_norm_by(norm_by())),
+    ("given statistics moved", batch_norm_by(of_given=True)),
+]
+
 # --- embeddings ---------------------------------------------------------------------------------
 
 
@@ -206,6 +239,7 @@ def scaled(backward, factor):
 LAYER_HYPOTHESES = {
     linear_backward: LINEAR,
     layernorm_backward: LAYERNORM,
+    batchnorm_backward: BATCHNORM,
     embedding_backward: rows_of(rows_by),
     positions_backward: [
         *rows_of(positions_by),
@@ -299,6 +333,13 @@ LAYER_HYPOTHESES = {
         ("sign flipped", scaled(kl_divergence_backward, lambda c: -1)),
         ("gradient through the teacher", kl_through_the_teacher),
         ("reversed divergence", reversed_kl),
+    ],
+    cosine_backward: [
+        ("length held constant",
+         lambda d, c: -d * c.target_direction / c.length / len(c.length)),
+        ("length left out", scaled(cosine_backward, lambda c: c.length)),
+        ("sign flipped", scaled(cosine_backward, lambda c: -1)),
+        ("not divided by the batch", scaled(cosine_backward, lambda c: len(c.length))),
     ],
     mse_backward: [
         ("2 missing", scaled(mse_backward, lambda c: 0.5)),

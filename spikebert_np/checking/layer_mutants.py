@@ -7,7 +7,14 @@ list: each function is read by itself.
 import numpy as np
 
 from ..layers.embedding import RowGradient
-from ..layers.losses import cross_entropy_backward, kl_divergence_backward, log_softmax
+from ..layers.layernorm import LayerNormCache, layernorm_backward
+from ..layers.losses import (
+    cosine_backward,
+    cross_entropy_backward,
+    kl_divergence_backward,
+    log_softmax,
+    mse_backward,
+)
 from .mutant import wrong_backward
 
 # --- linear: y = x W + b ------------------------------------------------------------------------
@@ -111,6 +118,38 @@ def norm_gain_of_the_output(dy, cache):
     dx_hat = dy * gain
     dx = (dx_hat - mean(dx_hat) - x_hat * mean(dx_hat * x_hat)) * inv_std
     return dx, *norm_parameters(dy, x_hat * gain)[:1], norm_parameters(dy, x_hat)[1]
+
+
+# --- batch norm: the same over the rows ---------------------------------------------------------
+
+
+def row_mean(x):
+    return x.mean(axis=tuple(range(x.ndim - 1)))
+
+
+@wrong_backward("batchnorm", "statistics held constant", running=False)
+def batch_norm_of_constants(dy, cache):
+    return dy * cache.gain * cache.inv_std, *norm_parameters(dy, cache.x_hat)
+
+
+@wrong_backward("batchnorm", "variance term missing", running=False)
+def batch_norm_without_variance(dy, cache):
+    dx_hat = dy * cache.gain
+    dx = (dx_hat - row_mean(dx_hat)) * cache.inv_std
+    return dx, *norm_parameters(dy, cache.x_hat)
+
+
+@wrong_backward("batchnorm", "normalised over the width", running=False)
+def batch_norm_as_layer_norm(dy, cache):
+    return layernorm_backward(dy, LayerNormCache(cache.x_hat, cache.inv_std, cache.gain))
+
+
+@wrong_backward("batchnorm", "given statistics moved", running=True)
+def batch_norm_of_its_own_statistics(dy, cache):
+    x_hat, inv_std, gain, *_ = cache
+    dx_hat = dy * gain
+    dx = (dx_hat - row_mean(dx_hat) - x_hat * row_mean(dx_hat * x_hat)) * inv_std
+    return dx, *norm_parameters(dy, x_hat)
 
 
 # --- embeddings: y[n] = weight[ids[n]] ----------------------------------------------------------
@@ -253,3 +292,30 @@ def mse_without_2(dloss, cache):
 @wrong_backward("mse", "divided by the rows only")
 def mse_by_rows(dloss, cache):
     return cache.difference * (2 * dloss / len(cache.difference))
+
+
+@wrong_backward("cosine", "length held constant")
+def cosine_of_a_fixed_length(dloss, cache):
+    return -dloss * cache.target_direction / cache.length / len(cache.length)
+
+
+@wrong_backward("cosine", "length left out")
+def cosine_of_directions(dloss, cache):
+    return cosine_backward(dloss, cache) * cache.length
+
+
+@wrong_backward("cosine", "sign flipped")
+def cosine_apart(dloss, cache):
+    return -cosine_backward(dloss, cache)
+
+
+@wrong_backward("sentence_mse", "not divided by the length")
+def sentence_mse_of_sums(dloss, cache):
+    rows = mse_backward(dloss, cache.mse)
+    return np.repeat(rows, cache.pool.lengths, axis=0)
+
+
+@wrong_backward("sentence_mse", "one length for all sentences")
+def sentence_mse_by_the_mean_length(dloss, cache):
+    rows = mse_backward(dloss, cache.mse)
+    return np.repeat(rows / cache.pool.lengths.mean(), cache.pool.lengths, axis=0)

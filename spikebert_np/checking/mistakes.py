@@ -57,6 +57,10 @@ MISTAKES = {
     "times std, not 1/std": "x_hat = centred / std: dx is divided by the standard deviation",
     "variance divided by D - 1": "the variance is divided by D here, and so is its gradient's mean",
     "normalised over tokens": "layer norm's means run over the width of one token, not over tokens",
+    "given statistics moved": "a mean and a variance that were given are constants: nothing is "
+    "subtracted for them",
+    "normalised over the width": "batch norm's means run over all steps and tokens, one channel at "
+    "a time, not over the width of one token",
     "gain gradient without x_hat": "y = gain x_hat: dgain multiplies dy by x_hat before the sum",
     "gain gradient with the scaled x_hat": "dgain multiplies dy by x_hat, not by gain x_hat",
     # LIF
@@ -183,6 +187,9 @@ MISTAKES = {
     "2 missing": "the derivative of a square is twice the difference",
     "divided by the rows only": "the mean runs over all entries: divide by the size, not by the "
     "number of rows",
+    "length held constant": "a cosine divides by a length that moves with the features: what "
+    "points along them, cos times their direction, must be subtracted",
+    "length left out": "a cosine divides by the features' length, and so does its gradient",
     "loss weight missing": "each loss enters with its own weight, and so does its gradient",
     "loss overwritten": "two losses read the same logits: their gradients add up",
     # attention

@@ -23,12 +23,13 @@ from ..models.spiking_textcnn import (
 )
 from ..models.textcnn import TextCNNConfig, init_textcnn, textcnn_backward, textcnn_forward
 from ..training.distill import (
+    FEATURE_LOSSES,
     LossWeights,
     Targets,
     distillation_backward,
     distillation_forward,
 )
-from .block_cases import RESETS
+from .block_cases import RESETS, zero_biases
 from .case import Problem, case
 
 
@@ -54,12 +55,17 @@ def adapt_model(forward, backward):
     return model_forward, model_backward
 
 
+STATISTICS = ("norm.mean", "norm.variance")
+
+
 @case(
     spikebert_forward,
     spikebert_backward,
     floor="model",
     variants=[
-        {"original": original, **reset} for original, reset in product((False, True), RESETS)
+        *({"original": original, **reset} for original, reset in product((False, True), RESETS)),
+        {"original": False, "norm": "batch", "tap": "none", **RESETS[2]},
+        {"original": False, "tap": "linear", **RESETS[0]},
     ],
     adapt=adapt_model,
     directional=True,
@@ -74,15 +80,21 @@ def spikebert(draw):
         "mlp_width": draw.size(7, 8),
         "steps": draw.T,
         "classes": 3,
-        "teacher_width": 5,
+        "teacher_width": 6 if draw.variant.get("tap") == "none" else 5,
         "scale": float(draw.rng.uniform(0.6, 0.9)),
         "dropout": 0.2,
     }
     if draw.variant["original"]:
         config = SpikeBertConfig.original(**shape)
     else:
-        widths = {"embedding_width": 4, "kernel_width": draw.size(1, 3)}
-        config = SpikeBertConfig(**shape, **widths, max_tokens=7)
+        config = SpikeBertConfig(
+            **shape,
+            embedding_width=4,
+            kernel_width=draw.size(1, 3),
+            max_tokens=7,
+            norm=draw.variant.get("norm", "layer"),
+            tap=draw.variant.get("tap", "linear_norm"),
+        )
     settings = {
         "ids": draw.ids(V),
         "offsets": draw.offsets,
@@ -90,7 +102,12 @@ def spikebert(draw):
         "neuron": draw.neuron,
         "rng": draw.size(0, 10**6),
     }
-    return Problem({}, settings, draw.params(init_spikebert(config, draw.rng)))
+    params = init_spikebert(config, draw.rng)
+    # What batch norm evaluates by has no gradient, and training does not read it.
+    params = {key: value for key, value in params.items() if not key.endswith(STATISTICS)}
+    blocks = {key: value for key, value in params.items() if key.startswith("blocks.")}
+    zero = zero_biases(blocks, config.norm)
+    return Problem({}, settings, draw.params(params), zero=zero)
 
 
 CNN_SHAPE = {"vocab_size": 5, "classes": 3, "embedding_width": 4, "kernel_widths": (3, 2, 5)}
@@ -159,9 +176,9 @@ def spiking_textcnn(draw):
 def adapt_distillation(forward, backward):
     """The loss of an output whose last block's tap is moved; its other tap meets no loss."""
 
-    def loss_forward(logits, tap, embedding, ids, targets, weights):
+    def loss_forward(logits, tap, embedding, ids, offsets, targets, weights):
         output = SpikeBertOutput(logits, [np.zeros_like(tap), tap])
-        loss, _, cache = forward(output, ids, embedding, targets, weights)
+        loss, _, cache = forward(output, ids, offsets, embedding, targets, weights)
         return loss, cache
 
     def loss_backward(dloss, cache):
@@ -175,7 +192,12 @@ def adapt_distillation(forward, backward):
     return loss_forward, loss_backward
 
 
-@case(distillation_forward, distillation_backward, adapt=adapt_distillation)
+@case(
+    distillation_forward,
+    distillation_backward,
+    variants=[{"feature_loss": name} for name in FEATURE_LOSSES],
+    adapt=adapt_distillation,
+)
 def distillation(draw):
     B, C, V, D_emb = 3, 4, 5, 2
     tap = draw.normal(draw.offsets[-1], 5)
@@ -183,12 +205,15 @@ def distillation(draw):
     weights = draw.rng.uniform(0.2, 1.5, 4).tolist()
     settings = {
         "ids": draw.ids(V),
+        "offsets": draw.offsets,
         "targets": Targets(
             labels=draw.rng.integers(0, C, B),
             logits=2 * draw.normal(B, C),
             hidden={1: draw.normal(*tap.shape)},
             word_rows=draw.normal(V, D_emb),
         ),
-        "weights": LossWeights(*weights, temperature=float(draw.rng.uniform(1.5, 3.5))),
+        "weights": LossWeights(
+            *weights, temperature=float(draw.rng.uniform(1.5, 3.5)), **draw.variant
+        ),
     }
     return Problem({"logits": draw.normal(B, C), "tap": tap, "embedding": embedding}, settings)

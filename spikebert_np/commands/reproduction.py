@@ -286,8 +286,8 @@ class Reproduction:
     def _baselines(self, folder):
         from ..data.teacher_cache import load_cache
         from ..training.baselines import baseline_rows, teacher_accuracy_on_dev
-        from .results import training_seconds, write_baselines
-        from .steps import peak_of
+        from .results import training_seconds
+        from .steps import peak_of, write_step_json
         from .teacher_cache import load_teacher
 
         cache, teacher = load_cache(self.out / "cache"), self.start.tuned or self.out / "teacher"
@@ -302,7 +302,8 @@ class Reproduction:
             }
         )
         first, last = cache.splits["dev"]
-        write_baselines(folder, rows, last - first)
+        table = {"dev_sentences": int(last - first), "rows": rows}
+        write_step_json(folder, "baselines.json", table)
 
 
 def _unlabelled(texts):

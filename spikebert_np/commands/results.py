@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from ..files import read_json
@@ -118,22 +117,12 @@ def _baseline_rows(out, recipe):
         }
 
 
-def write_baselines(folder, rows, dev_sentences):
-    """Write the step's folder, whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
-    temporary.mkdir()
-    text = json.dumps({"dev_sentences": int(dev_sentences), "rows": rows}, indent=2)
-    (temporary / "baselines.json").write_text(text + "\n", "utf-8")
-    if folder.is_dir():
-        folder.rmdir()
-    temporary.rename(folder)
-
-
 def _baselines(out):
     return json.loads((out / "baselines" / "baselines.json").read_text("utf-8"))
 
 
-def _records(run):
+def records_of(run):
+    """What was measured in each epoch of a run."""
     metrics = run / "metrics.jsonl"
     return [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
 
@@ -142,12 +131,12 @@ def training_seconds(run):
     """The seconds of all epochs of a run or teacher, or None where it does not say."""
     if not (run / "metrics.jsonl").is_file():
         return None
-    return sum(record["seconds"] for record in _records(run))
+    return sum(record["seconds"] for record in records_of(run))
 
 
 def best_accuracy(run):
     """The dev accuracy of the epoch that was kept."""
-    return max(record["dev_accuracy"] for record in _records(run))
+    return max(record["dev_accuracy"] for record in records_of(run))
 
 
 def results_page(tables):

@@ -3,13 +3,15 @@
 Beside the folder of a step NAME lies NAME.json: the settings of the step and of all that it is made
 from, with the sha256 of the data. A folder whose settings are others is refused, by name, before
 anything starts. A step that was stopped begins anew, or goes on where its own command does.
+Two commands on one folder wait for each other, step by step.
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,18 +99,42 @@ def _amounts(estimate):
 
 
 def run_plan(plan):
-    """Make the steps that are due, in order."""
+    """Make the steps that are due, in order, but for those that another command makes meanwhile."""
     for step in plan.due:
         print(f"\n== {step.name}", flush=True)
         folder = plan.out / step.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f".{folder.name}.[0-9]*"):  # of a call that was killed
-            shutil.rmtree(left)
-        # Written first: a folder is never there without its settings.
-        _write_record(plan, step.name, None)
-        _forget_peak()
-        step.make(folder)
-        _write_record(plan, step.name, _peak_bytes())
+        with locked(folder):
+            if is_done(folder):
+                _refuse_another(plan.out, step.name, plan.records[step.name])
+                print("done by another command")
+                continue
+            for left in folder.parent.glob(f".{folder.name}.[0-9]*"):  # of a call that was killed
+                shutil.rmtree(left)
+            # Written first: a folder is never there without its settings.
+            _write_record(plan, step.name, None)
+            _forget_peak()
+            step.make(folder)
+            _write_record(plan, step.name, _peak_bytes())
+
+
+@contextmanager
+def locked(path):
+    """While it lasts, no other command is in here with this path: it waits."""
+    from filelock import FileLock
+
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
+
+
+def write_step_json(folder, name, value):
+    """Make a step's folder of one JSON file `name`, whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+    temporary.mkdir()
+    (temporary / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+    if folder.is_dir():
+        folder.rmdir()
+    temporary.rename(folder)
 
 
 def peak_of(out, name):

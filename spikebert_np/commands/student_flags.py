@@ -27,6 +27,9 @@ MODEL_HELP = {
     "effect at all",
     "position_std": "spread of the positions at the start; the words' is 1",
     "attention": "spiking self-attention; without it words meet only in windows and the final mean",
+    "norm": "layer, or batch: batch norm in its place, in every spiking unit",
+    "tap": "between a block and the teacher's hidden states: linear_norm, linear, or none (which "
+    "needs the teacher's width)",
     "dropout": "dropout on the encoder's current and on the pooled sentence",
 }
 CNN_HELP = {
@@ -50,7 +53,9 @@ TRAINING_HELP = {
     "clip_norm": "largest gradient norm",
     "w_ce": "weight of cross-entropy with the labels",
     "w_kl": "weight of KL from the teacher's logits",
-    "w_feat": "weight of the MSE with the teacher's hidden states; unset, 0 where some lack",
+    "w_feat": "weight of the loss with the teacher's hidden states; unset, 0 where some lack",
+    "feature_loss": "that loss: mse, cosine (of each token) or sentence (MSE of sentence means)",
+    "feature_blocks": "blocks that learn from them: all that the cache maps, the first or the last",
     "w_emb": "weight of the MSE with the teacher's word embeddings",
     "temperature": "temperature of the KL",
     "embedding": '"teacher": start from its word embeddings; "contextual": from what it makes of '

@@ -23,3 +23,9 @@ def init_layernorm(width):
 def init_embedding(rng, rows, width):
     """(rows, D), standard normal: a current that reaches a threshold of 1 about once in six."""
     return rng.standard_normal((rows, width)).astype(np.float32)
+
+
+def init_batchnorm(width):
+    """The same, and `mean` zeros and `variance` ones: what evaluation normalises by."""
+    statistics = {"mean": np.zeros(width, np.float32), "variance": np.ones(width, np.float32)}
+    return init_layernorm(width) | statistics

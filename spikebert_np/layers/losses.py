@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .pooling import MeanPoolCache, mean_pool_backward, mean_pool_forward
+
 
 def log_softmax(logits):
     """log softmax over the last axis, shifted by the maximum so that exp cannot overflow."""
@@ -85,3 +87,61 @@ def mse_backward(dloss, cache):
     """dfeatures = 2 dloss (features - target) / size."""
     difference = cache.difference
     return difference * difference.dtype.type(2 * dloss / difference.size)
+
+
+class SentenceMSECache(NamedTuple):
+    pool: MeanPoolCache
+    mse: MSECache
+
+
+def sentence_mse_forward(features, target, offsets):
+    """L = the MSE between the sentences' means: what single tokens say may differ.
+
+    features, target: (N, D), offsets: (B + 1,). Returns the scalar L and the cache.
+    """
+    # The mean of a difference is the difference of the means: one is enough.
+    difference, pool_cache = mean_pool_forward((features - target)[None], offsets)  # (1, B, D)
+    loss, mse_cache = mse_forward(difference[0], np.zeros_like(difference[0]))
+    return loss, SentenceMSECache(pool_cache, mse_cache)
+
+
+def sentence_mse_backward(dloss, cache):
+    """dfeatures (N, D): each token has its sentence's gradient divided by its length."""
+    # loss = MSE(difference, 0)
+    ddifference = mse_backward(dloss, cache.mse)  # (B, D)
+    # difference = mean of (features - target) over each sentence
+    return mean_pool_backward(ddifference[None], cache.pool)[0]  # (N, D)
+
+
+class CosineCache(NamedTuple):
+    direction: np.ndarray  # (N, D) features / their length
+    target_direction: np.ndarray  # (N, D)
+    cosine: np.ndarray  # (N, 1)
+    length: np.ndarray  # (N, 1)
+
+
+def cosine_forward(features, target, *, eps=1e-6):
+    """L = 1 - mean over n of cos(features[n], target[n]): their lengths play no part.
+
+    The length is sqrt(f . f + eps), so that a silent token's is not 0. The target is a constant.
+    features, target: (N, D). Returns the scalar L and the cache.
+    """
+
+    def lengths(x):
+        return np.sqrt(np.square(x).sum(axis=-1, keepdims=True) + x.dtype.type(eps))  # (N, 1)
+
+    length = lengths(features)
+    direction, target_direction = features / length, target / lengths(target)  # (N, D)
+    cosine = (direction * target_direction).sum(axis=-1, keepdims=True)  # (N, 1)
+    return 1 - cosine.mean(), CosineCache(direction, target_direction, cosine, length)
+
+
+def cosine_backward(dloss, cache):
+    """dfeatures = -dloss (target_direction - cos direction) / (N length).
+
+    What would only make a token's features longer turns nothing: it is subtracted.
+    """
+    direction, target_direction, cosine, length = cache
+    dcosine = -length.dtype.type(dloss / len(length))
+    # cosine = features . target_direction / length, and the length moves with the features.
+    return dcosine * (target_direction - cosine * direction) / length  # (N, D)

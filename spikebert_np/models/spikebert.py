@@ -5,6 +5,8 @@
     head:    layer norm -> mean over the sentence -> linear -> mean over T -> logits (B, C)
     taps:    after each block, mean over T -> linear -> layer norm -> (N, D_teacher)
 
+Longer than other files: one path through the network, and the dataclass of all its settings.
+
 Letters: T spike steps, N packed tokens, B sentences, D width, H heads, F MLP width, V vocabulary,
 C classes.
 """
@@ -21,9 +23,11 @@ from ..blocks.classifier_head import (
     classifier_head_forward,
 )
 from ..blocks.distillation_tap import (
+    TAPS,
     DistillationTapCache,
     distillation_tap_backward,
     distillation_tap_forward,
+    init_distillation_tap,
 )
 from ..blocks.encoder_block import (
     EncoderBlockCache,
@@ -33,6 +37,7 @@ from ..blocks.encoder_block import (
 )
 from ..blocks.spike_encoding import ENCODERS
 from ..blocks.spike_input import SpikeInputCache, spike_input_backward, spike_input_forward
+from ..layers.batchnorm import BatchNormCache
 from ..layers.initializers import init_embedding, init_layernorm, init_linear
 from ..layers.lif import LIFNeuron
 from ..layers.parameters import select, with_prefix
@@ -48,6 +53,11 @@ class SpikeBertConfig:
     """The shape and the constants of a student.
 
     teacher_width: width of the distillation taps; 0 for a student without taps.
+    tap: what stands between a block's mean over time and the teacher's features: "linear_norm" (a
+    linear layer and layer norm), "linear" (the first alone) or "none", which needs width =
+    teacher_width.
+    norm: of each spiking unit: "layer", or "batch" (batch norm over all steps and tokens; in
+    evaluation by the statistics that training kept; an ablation).
     projection: convolution D_emb -> D and layer norm after the embedding.
     kernel_width: the words that this convolution reads at once, as Spikformer's patches are made by
     convolutions (arXiv 2209.15425); 1 makes it a linear layer on each word by itself. Attention
@@ -77,6 +87,8 @@ class SpikeBertConfig:
     positions: bool = True
     position_std: float = 0.1
     attention: bool = True
+    norm: str = "layer"
+    tap: str = "linear_norm"
     scale: float = 0.125
     dropout: float = 0.1
     neuron: LIFNeuron = field(default_factory=LIFNeuron)
@@ -101,6 +113,15 @@ class SpikeBertConfig:
             raise ValueError("without a projection, embedding_width must equal width")
         if self.encoder not in ENCODERS:
             raise ValueError(f'encoder = "{self.encoder}": choose from {", ".join(ENCODERS)}')
+        if self.norm not in ("layer", "batch"):
+            raise ValueError(f'norm = "{self.norm}": it must be "layer" or "batch"')
+        if self.tap not in TAPS:
+            raise ValueError(f'tap = "{self.tap}": choose from {", ".join(TAPS)}')
+        if self.tap == "none" and self.teacher_width not in (0, self.width):
+            raise ValueError(
+                f'tap = "none" compares the blocks with the teacher as they are: width = '
+                f"{self.width} must be the teacher's, {self.teacher_width}"
+            )
 
     @classmethod
     def original(cls, *, width, **settings):
@@ -128,11 +149,13 @@ def init_spikebert(config, rng):
         positions = init_embedding(rng, config.max_tokens, width)
         params["embedding.positions"] = positions * np.float32(config.position_std)
     for i in range(config.blocks):
-        block = init_encoder_block(rng, width, config.mlp_width, attention=config.attention)
+        block = init_encoder_block(
+            rng, width, config.mlp_width, attention=config.attention, norm=config.norm
+        )
         params |= with_prefix(block, f"blocks.{i}.")
         if config.teacher_width:
-            params |= with_prefix(init_linear(rng, width, config.teacher_width), f"taps.{i}.")
-            params |= with_prefix(init_layernorm(config.teacher_width), f"taps.{i}.norm.")
+            tap = init_distillation_tap(rng, width, config.teacher_width, tap=config.tap)
+            params |= with_prefix(tap, f"taps.{i}.")
     params |= with_prefix(init_layernorm(width), "head.norm.")
     params |= with_prefix(init_linear(rng, width, config.classes), "head.")
     return params
@@ -150,9 +173,11 @@ def parameter_shapes(config):
         yield f"{prefix}norm.gain", (width,)
         yield f"{prefix}norm.bias", (width,)
 
-    def normed(prefix, width_in, width_out):
+    def unit(prefix, width_in, width_out):
         yield from linear(prefix, width_in, width_out)
         yield from layernorm(prefix, width_out)
+        for statistic in ("mean", "variance") if config.norm == "batch" else ():
+            yield f"{prefix}norm.{statistic}", (width_out,)
 
     yield "embedding.weight", (config.vocab_size, config.embedding_width)
     if config.projection:
@@ -163,11 +188,13 @@ def parameter_shapes(config):
         yield "embedding.positions", (config.max_tokens, width)
     for i in range(config.blocks):
         for name in ("q", "k", "v", "out") if config.attention else ():
-            yield from normed(f"blocks.{i}.ssa.{name}.", width, width)
-        yield from normed(f"blocks.{i}.mlp.up.", width, config.mlp_width)
-        yield from normed(f"blocks.{i}.mlp.down.", config.mlp_width, width)
-        if teacher_width:
-            yield from normed(f"taps.{i}.", width, teacher_width)
+            yield from unit(f"blocks.{i}.ssa.{name}.", width, width)
+        yield from unit(f"blocks.{i}.mlp.up.", width, config.mlp_width)
+        yield from unit(f"blocks.{i}.mlp.down.", config.mlp_width, width)
+        if teacher_width and config.tap != "none":
+            yield from linear(f"taps.{i}.", width, teacher_width)
+        if teacher_width and config.tap == "linear_norm":
+            yield from layernorm(f"taps.{i}.", teacher_width)
     yield from layernorm("head.", width)
     yield from linear("head.", width, config.classes)
 
@@ -190,7 +217,8 @@ def spikebert_forward(
     """Logits and taps of a packed batch.
 
     ids: (N,) integers, offsets: (B + 1,), params: the dict of `init_spikebert`. rng: a numpy
-    Generator in training, for dropout. taps=False leaves the taps out where nothing reads them.
+    Generator in training, for dropout, and where batch norm goes by the batch; None evaluates.
+    taps=False leaves the taps out where nothing reads them.
     frozen: the cache of another pass, whose spikes drive every reset (see `lif_forward`).
     Returns a SpikeBertOutput and the cache. Raises ValueError for a sentence over max_tokens.
     """
@@ -208,6 +236,7 @@ def spikebert_forward(
         frozen=frozen and frozen.input,
     )  # (T, N, D)
     # 2. Blocks, tapped after each.
+    norm = "running" if config.norm == "batch" and rng is None else config.norm
     tap_outputs, block_caches, tap_caches = [], [], []
     for i in range(config.blocks):
         x, block_cache = encoder_block_forward(
@@ -218,6 +247,7 @@ def spikebert_forward(
             scale=config.scale,
             neuron=config.neuron,
             attention=config.attention,
+            norm=norm,
             backend=backend,
             frozen=frozen and frozen.blocks[i],
         )  # (T, N, D)
@@ -258,3 +288,18 @@ def spikebert_backward(dlogits, dtaps, cache):
         dparams |= with_prefix(dblock, f"blocks.{i}.")
     dparams |= with_prefix(spike_input_backward(dx, cache.input), "embedding.")
     return dparams
+
+
+def batch_statistics(cache):
+    """{key: (D,)} of what a training pass with batch norm saw: under the keys of the parameters
+    `norm.mean` and `norm.variance` that are to follow it. {} of any other pass."""
+    statistics = {}
+    for i, (ssa, mlp) in enumerate(cache.blocks):
+        units = {f"mlp.{name}": getattr(mlp, name) for name in ("up", "down")}
+        if ssa is not None:
+            units |= {f"ssa.{name}": getattr(ssa, name) for name in ("q", "k", "v", "out")}
+        for name, unit in units.items():
+            if isinstance(unit.norm, BatchNormCache) and not unit.norm.running:
+                statistics[f"blocks.{i}.{name}.norm.mean"] = unit.norm.mean
+                statistics[f"blocks.{i}.{name}.norm.variance"] = unit.norm.variance
+    return statistics

@@ -1,8 +1,10 @@
 """What the student is asked to match: the losses of both stages, and their gradients.
 
     L = w_ce CE(logits, labels) + w_kl KL(teacher's logits || logits)
-      + w_feat sum over mapped blocks MSE(tap, teacher's hidden states)
+      + w_feat sum over mapped blocks D(tap, teacher's hidden states)
       + w_emb MSE(embedding rows of the batch's distinct ids, the teacher's rows)
+
+D is the MSE, or another of FEATURE_LOSSES.
 
 Stage 1 (general, unlabelled text) is w_ce = w_kl = 0; stage 2 (the task) uses all four
 (arXiv 2308.15122, section 3.3).
@@ -16,26 +18,39 @@ import numpy as np
 
 from ..layers.embedding import RowGradient
 from ..layers.losses import (
+    CosineCache,
     CrossEntropyCache,
     KLDivergenceCache,
     MSECache,
+    SentenceMSECache,
+    cosine_backward,
+    cosine_forward,
     cross_entropy_backward,
     cross_entropy_forward,
     kl_divergence_backward,
     kl_divergence_forward,
     mse_backward,
     mse_forward,
+    sentence_mse_backward,
+    sentence_mse_forward,
 )
+
+# The MSE over all entries; 1 - cosine of each token; the MSE between the sentences' means.
+FEATURE_LOSSES = ("mse", "cosine", "sentence")
 
 
 class LossWeights(NamedTuple):
-    """A weight of 0 leaves its loss out: it is then neither computed nor reported."""
+    """A weight of 0 leaves its loss out: it is then neither computed nor reported.
+
+    feature_loss: one of FEATURE_LOSSES.
+    """
 
     ce: float = 0.0
     kl: float = 0.0
     feat: float = 0.0
     emb: float = 0.0
     temperature: float = 1.0
+    feature_loss: str = "mse"
 
 
 class Targets(NamedTuple):
@@ -51,16 +66,17 @@ class DistillationCache(NamedTuple):
     weights: LossWeights
     ce: CrossEntropyCache | None
     kl: KLDivergenceCache | None
-    feat: dict[int, MSECache]  # by student block
+    feat: dict[int, MSECache | CosineCache | SentenceMSECache]  # by student block
     emb: MSECache | None
     ids: np.ndarray  # (R,) distinct
     blocks: int
 
 
-def distillation_forward(output, ids, embedding, targets, weights):
+def distillation_forward(output, ids, offsets, embedding, targets, weights):
     """The weighted loss of a batch.
 
-    output: SpikeBertOutput. ids: (N,). embedding: (V, D_emb), the student's `embedding.weight`.
+    output: SpikeBertOutput. ids: (N,), offsets: (B + 1,). embedding: (V, D_emb), the student's
+    `embedding.weight`.
     Returns the loss, the dict of its unweighted parts, and the cache.
     """
     parts = {}
@@ -76,7 +92,13 @@ def distillation_forward(output, ids, embedding, targets, weights):
     if weights.feat:
         parts["feat"] = 0.0
         for block, hidden in targets.hidden.items():
-            loss, feat_caches[block] = mse_forward(output.taps[block], hidden)
+            tap = output.taps[block]  # (N, D_teacher)
+            if weights.feature_loss == "cosine":
+                loss, feat_caches[block] = cosine_forward(tap, hidden)
+            elif weights.feature_loss == "sentence":
+                loss, feat_caches[block] = sentence_mse_forward(tap, hidden, offsets)
+            else:
+                loss, feat_caches[block] = mse_forward(tap, hidden)
             parts["feat"] += loss
     if weights.emb:
         # Only the rows of this batch: never a product or a difference over the whole V.
@@ -104,10 +126,14 @@ def distillation_backward(cache):
     if cache.kl is not None:
         dkl = kl_divergence_backward(weights.kl, cache.kl)
         dlogits = dkl if dlogits is None else dlogits + dkl
-    dtaps = [
-        mse_backward(weights.feat, cache.feat[block]) if block in cache.feat else None
-        for block in range(cache.blocks)
-    ]
+    dtaps = [None] * cache.blocks
+    for block, feat_cache in cache.feat.items():
+        if weights.feature_loss == "cosine":
+            dtaps[block] = cosine_backward(weights.feat, feat_cache)  # (N, D_teacher)
+        elif weights.feature_loss == "sentence":
+            dtaps[block] = sentence_mse_backward(weights.feat, feat_cache)  # (N, D_teacher)
+        else:
+            dtaps[block] = mse_backward(weights.feat, feat_cache)  # (N, D_teacher)
     dembedding = None
     if cache.emb is not None:
         dembedding = RowGradient(cache.ids, mse_backward(weights.emb, cache.emb))

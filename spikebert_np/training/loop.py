@@ -12,7 +12,9 @@ from ..analysis.firing import mean_firing_rate
 from ..data.batches import batch_indices, gather_sentences, make_batch
 from ..errors import InputError
 from ..models.kinds import kind_of
+from ..models.spikebert import batch_statistics
 from .distill import (
+    FEATURE_LOSSES,
     LossWeights,
     Targets,
     add_row_gradients,
@@ -25,6 +27,9 @@ from .ranges import check_ranges
 from .schedule import warmup_cosine
 
 EMBEDDINGS = ("teacher", "contextual", "random")
+FEATURE_BLOCKS = ("all", "first", "last")
+# A batch's share in the statistics that batch norm evaluates by, as in PyTorch.
+MOMENTUM = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class TrainingSettings:
 
     embedding: what the word embeddings start from: "teacher" (its own), "contextual" (what it makes
     of them in their sentences: `word_rows.py`) or "random".
+    feature_loss: what w_feat weighs, one of FEATURE_LOSSES in `distill.py`. feature_blocks: which
+    of the blocks that the cache has hidden states for learn from them: "all", "first" or "last".
     Raises ValueError where a number is out of range, or no loss reaches the network.
     """
 
@@ -46,6 +53,8 @@ class TrainingSettings:
     w_kl: float = 1.0
     w_feat: float = 0.1
     w_emb: float = 0.1
+    feature_loss: str = "mse"
+    feature_blocks: str = "all"
     temperature: float = 2.0
     embedding: str = "teacher"
     seed: int = 0
@@ -59,12 +68,24 @@ class TrainingSettings:
         )
         if self.embedding not in EMBEDDINGS:
             raise ValueError(f'embedding = "{self.embedding}": choose from {", ".join(EMBEDDINGS)}')
+        for name, known in (("feature_loss", FEATURE_LOSSES), ("feature_blocks", FEATURE_BLOCKS)):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f'{name} = "{value}": choose from {", ".join(known)}')
         if not (self.w_ce or self.w_kl or self.w_feat):
             raise ValueError("w_ce, w_kl and w_feat are all 0: nothing would be learnt")
 
     @property
     def loss_weights(self):
-        return LossWeights(self.w_ce, self.w_kl, self.w_feat, self.w_emb, self.temperature)
+        return LossWeights(
+            self.w_ce, self.w_kl, self.w_feat, self.w_emb, self.temperature, self.feature_loss
+        )
+
+    def feature_targets(self, hidden):
+        """{block: hidden states} of the blocks that are to learn from them."""
+        if self.feature_blocks == "all":
+            return hidden
+        block = min(hidden) if self.feature_blocks == "first" else max(hidden)
+        return {block: hidden[block]}
 
 
 def batch_targets(corpus, index, weights, word_rows, dtype):
@@ -97,7 +118,9 @@ def training_step(params, config, batch, targets, weights, *, rng, backend="numb
         batch.ids, batch.offsets, params, config, backend=backend, rng=rng, taps=bool(weights.feat)
     )
     embedding = params["embedding.weight"]
-    loss, parts, loss_cache = distillation_forward(output, batch.ids, embedding, targets, weights)
+    loss, parts, loss_cache = distillation_forward(
+        output, batch.ids, batch.offsets, embedding, targets, weights
+    )
     dlogits, dtaps, dembedding = distillation_backward(loss_cache)
     grads = kind.backward(dlogits, dtaps, cache)
     if dembedding is not None:
@@ -134,6 +157,8 @@ def train(
 
     rng = np.random.default_rng(settings.seed)
     state, weights = adamw_init(params), settings.loss_weights
+    if weights.feat:
+        corpus = corpus._replace(hidden=settings.feature_targets(corpus.hidden))
     dtype = params["embedding.weight"].dtype
     best, best_accuracy, step = params, -1.0, 0
     epochs = [
@@ -162,6 +187,9 @@ def train(
             state = adamw_step(
                 params, grads, state, learning_rate=rate, weight_decay=settings.weight_decay
             )
+            if getattr(config, "norm", "layer") == "batch":
+                for key, seen in batch_statistics(cache).items():
+                    params[key] += MOMENTUM * (seen - params[key])
             step += 1
             values = {"loss": loss, **parts}
             if (firing_rate := mean_firing_rate(cache)) is not None:

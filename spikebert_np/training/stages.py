@@ -115,7 +115,7 @@ def check_fit(cache, stage, corpus, dev, config, settings):
                 f"{where}: has hidden states for only part of these sentences; set --w-feat 0, "
                 "or make the cache without --hidden-sentences"
             )
-        if (last := max(corpus.hidden)) >= config.blocks:
+        if (last := max(settings.feature_targets(corpus.hidden))) >= config.blocks:
             raise InputError(
                 f"{where}: maps a teacher's layer to block {last}, but the student has "
                 f"{config.blocks} blocks; set --blocks {last + 1}, or cache fewer --layers"
