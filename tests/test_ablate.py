@@ -187,6 +187,7 @@ def test_two_commands_on_one_folder_wait_for_each_other(tmp_path):
     other.join(30)
     run_plan(plans[1])
     assert made == ["one", "two"]
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_the_plot_marks_what_rows_are_compared_with():

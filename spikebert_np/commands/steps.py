@@ -120,11 +120,18 @@ def run_plan(plan):
 
 @contextmanager
 def locked(path):
-    """While it lasts, no other command is in here with this path: it waits."""
+    """While it lasts, no other command is in here with this path: it waits.
+
+    The lock's file goes where all went well: what it guards is whole by then, as those see who
+    waited.
+    """
     from filelock import FileLock
 
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    file = path.with_name(f".{path.name}.lock")
+    with FileLock(file):
         yield
+        with suppress(OSError):  # Windows deletes no open file
+            file.unlink()
 
 
 def write_step_json(folder, name, value):
