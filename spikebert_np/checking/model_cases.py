@@ -87,13 +87,12 @@ def spikebert(draw):
     if draw.variant["original"]:
         config = SpikeBertConfig.original(**shape)
     else:
-        config = SpikeBertConfig(
-            **shape,
-            embedding_width=4,
-            max_tokens=7,
-            norm=draw.variant.get("norm", "layer"),
-            tap=draw.variant.get("tap", "linear_norm"),
-        )
+        widths = {"embedding_width": 4, "kernel_width": draw.size(1, 3)}
+        chosen = {
+            "norm": draw.variant.get("norm", "layer"),
+            "tap": draw.variant.get("tap", "linear_norm"),
+        }
+        config = SpikeBertConfig(**shape, **widths, **chosen, max_tokens=7)
     settings = {
         "ids": draw.ids(V),
         "offsets": draw.offsets,
