@@ -7,7 +7,6 @@ Two commands on one folder wait for each other, step by step.
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -136,12 +135,10 @@ def locked(path):
 
 def write_step_json(folder, name, value):
     """Make a step's folder of one JSON file `name`, whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
-    temporary.mkdir()
-    (temporary / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    if folder.is_dir():
-        folder.rmdir()
-    temporary.rename(folder)
+    from ..training.stages import new_run_folder
+
+    with new_run_folder(folder.resolve()) as temporary:
+        (temporary / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
 def peak_of(out, name):
