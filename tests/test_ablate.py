@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,8 +34,8 @@ def ablate(out, to, *options):
 
 @pytest.fixture(scope="module")
 def done(out):
-    """Two variants that share a stage 1 and one without, for two seeds."""
-    assert ablate(out, out / "done", "--only", "base,no-kl,no-stage1", "--seeds", "2") == 0
+    """Two variants and one with a stage 1, for two seeds."""
+    assert ablate(out, out / "done", "--only", "base,no-kl,stage1", "--seeds", "2") == 0
     return out / "done"
 
 
@@ -48,31 +47,18 @@ def test_every_variant_changes_one_thing_of_the_row_it_is_beside():
         if name in ("base", "wide"):
             assert setup is beside
             continue
-        model = {key for key in setup.model if setup.model[key] != beside.model.get(key)}
-        stage2 = {
-            key for key, value in vars(setup.stage2).items() if value != vars(beside.stage2)[key]
-        }
-        stage1 = {"stage1"} if (setup.stage1 is None) != (beside.stage1 is None) else set()
-        if name in ("no-feat-at-all", "direct"):  # which say so
-            assert stage1
-            assert stage2
-        else:
-            assert len(model | stage2 | stage1) == 1, name
+        changed = {key for key in setup.model if setup.model[key] != beside.model.get(key)}
+        training = vars(setup.training).items()
+        changed |= {key for key, value in training if value != vars(beside.training)[key]}
+        changed |= {"stage1"} if setup.variant.stage1 else set()
+        expected = {
+            "direct": {"w_ce", "w_kl", "w_feat", "w_emb", "embedding"},
+            "no-order": {"positions", "kernel_width"},
+        }.get(name)
+        assert changed == expected if expected else len(changed) == 1, name
     assert found["wide-no-tap"].model["width"] == TEACHER_WIDTH
     assert found["soft-reset"].model["neuron"].reset == "soft"
-
-
-def test_stage_1_is_shared_where_it_is_the_same():
-    found = setups(BUDGET, TEACHER_WIDTH)
-    shared = {name for name, setup in found.items() if setup.stage1_of == "base"}
-    assert shared == {"base", "no-ce", "no-kl", "no-feat"}
-    assert found["no-stage1"].stage1_of == ""
-    assert found["cosine"].stage1_of == "cosine"
-    assert found["cosine"].stage1.feature_loss == found["cosine"].stage2.feature_loss == "cosine"
-    assert found["no-emb"].stage1.w_emb == found["no-emb"].stage2.w_emb == 0
-    without = setups(replace(BUDGET, sentences=0), TEACHER_WIDTH)
-    assert found.keys() - without.keys() == {"no-stage1", "no-feat-at-all"}
-    assert not any(setup.stage1 for setup in without.values())
+    assert found["no-attention"].model["attention"] is False
 
 
 @pytest.mark.parametrize(
@@ -93,14 +79,14 @@ def test_layers_are_spread_over_the_blocks(tmp_path, layers, blocks, expected):
 
 
 def test_runs_table_and_plot(done, capsys):
-    names = {f"{name}/seed{seed}" for name in ("base", "no-kl", "no-stage1") for seed in (0, 1)}
+    names = {f"{name}/seed{seed}" for name in ("base", "no-kl", "stage1") for seed in (0, 1)}
     found = {str(path.parent.relative_to(done)) for path in done.rglob("metrics.jsonl")}
-    assert found == names | {"stage1/base"}
+    assert found == names | {"stage1/weights"}
     assert not list(done.glob("*/seed*/model.safetensors"))
     assert (done / "ablations.png").stat().st_size > 1000
     table = json.loads((done / "ablations.json").read_text("utf-8"))
     rows = {row["name"]: row for row in table["rows"]}
-    assert list(rows) == ["base", "no-stage1", "no-kl"]
+    assert list(rows) == ["base", "stage1", "no-kl"]
     for name, row in rows.items():
         scores = [
             max(json.loads(line)["dev_accuracy"] for line in path.read_text().splitlines())
@@ -111,7 +97,7 @@ def test_runs_table_and_plot(done, capsys):
         assert row["seeds"] == [0, 1]
     assert rows["base"]["difference"] is None
     assert rows["no-kl"]["difference"] == rows["no-kl"]["mean"] - rows["base"]["mean"]
-    params = load_run(done / "stage1" / "base").params
+    params = load_run(done / "stage1" / "weights").params
     words = params.pop("embedding.weight").size
     assert rows["base"]["parameters"] == sum(value.size for value in params.values()) < words * 100
     page = (done / "ABLATIONS.md").read_text("utf-8")
@@ -120,14 +106,15 @@ def test_runs_table_and_plot(done, capsys):
     assert f"{100 * rows['no-kl']['difference']:+.1f}" in page
 
 
-def test_a_run_begins_from_stage_1_and_leaves_its_loss_out(done):
+def test_a_run_leaves_its_loss_out_and_one_begins_from_stage_1(done):
     config = (done / "no-kl" / "seed1" / "config.toml").read_text("utf-8")
     assert "w_kl = 0.0" in config
     assert "seed = 1" in config
-    assert f'init = "{done / "stage1" / "base"}"' in config
+    assert 'init = ""' in config
     first = json.loads((done / "no-kl" / "seed1" / "metrics.jsonl").read_text().splitlines()[0])
     assert "kl" not in first
-    assert 'init = ""' in (done / "no-stage1" / "seed0" / "config.toml").read_text("utf-8")
+    config = (done / "stage1" / "seed0" / "config.toml").read_text("utf-8")
+    assert f'init = "{done / "stage1" / "weights"}"' in config
 
 
 def test_what_is_done_stays_and_other_variants_join_the_table(out, done, capsys):
@@ -136,7 +123,7 @@ def test_what_is_done_stays_and_other_variants_join_the_table(out, done, capsys)
     assert ablate(out, done, "--only", only, "--seeds", "1", "--json") == 0
     result = last_json(capsys.readouterr().out)
     names = [row["name"] for row in result["rows"]]
-    assert names == ["base", "no-stage1", "no-kl", "wide-no-tap", "depth-1", "batch-norm"]
+    assert names == ["base", "stage1", "no-kl", "wide-no-tap", "depth-1", "batch-norm"]
     rows = {row["name"]: row for row in result["rows"]}
     assert rows["wide-no-tap"]["difference"] is None  # its row, wide, is not there
     assert rows["depth-1"]["difference"] is not None
@@ -154,7 +141,7 @@ def test_runs_of_another_budget_are_refused_by_name(out, done, capsys):
 
 def test_a_name_that_is_none_is_refused(out, tmp_path, capsys):
     assert ablate(out, tmp_path / "to", "--only", "base,no-kll") == 2
-    assert "no-kll is not one of base, no-stage1" in capsys.readouterr().err
+    assert "no-kll is not one of base, stage1" in capsys.readouterr().err
     assert not (tmp_path / "to").exists()
 
 
@@ -162,10 +149,10 @@ def test_what_the_caches_lack_is_said_first(tmp_path, capsys):
     assert ablate(tmp_path, tmp_path / "to") == 2
     assert "cache: no such cache" in capsys.readouterr().err
     make_cache(tmp_path)
-    assert ablate(tmp_path, tmp_path / "to") == 2
-    assert "or --sentences 0, which does without" in capsys.readouterr().err
+    assert ablate(tmp_path, tmp_path / "to", "--only", "stage1") == 2
+    assert "stage1 needs" in capsys.readouterr().err
     make_cache(tmp_path / "few", hidden_sentences=10)
-    assert ablate(tmp_path / "few", tmp_path / "to", "--sentences", "0") == 2
+    assert ablate(tmp_path / "few", tmp_path / "to") == 2
     assert "hidden states for only part" in capsys.readouterr().err
 
 
@@ -187,6 +174,7 @@ def test_two_commands_on_one_folder_wait_for_each_other(tmp_path):
     other.join(30)
     run_plan(plans[1])
     assert made == ["one", "two"]
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_the_plot_marks_what_rows_are_compared_with():

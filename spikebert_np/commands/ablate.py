@@ -30,7 +30,7 @@ def register(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ablate.add_argument(
-        "out", metavar="OUT", type=Path, help="--out of `reproduce`, finished or with both caches"
+        "out", metavar="OUT", type=Path, help="--out of `reproduce`, that has come to its cache"
     )
     ablate.add_argument(
         "--to", metavar="DIR", type=Path, help="where all runs lie (default: OUT/ablations)"
@@ -42,16 +42,16 @@ def register(commands):
     ablate.add_argument(
         "--seed", metavar="N", type=at_least(0), default=0, help="first seed (default: 0)"
     )
-    for name, least, text in (
-        ("width", 1, "width of the base"),
-        ("epochs", 1, "epochs of stage 2"),
-        ("sentences", 0, "sentences that stage 1 reads, once; 0: no stage 1"),
+    for name, text in (
+        ("width", "width of the base"),
+        ("epochs", "passes over the train split"),
+        ("sentences", "sentences that stage 1 reads, once, in the variant that has one"),
     ):
         default = getattr(Budget, name)
         ablate.add_argument(
             f"--{name}",
             metavar="N",
-            type=at_least(least),
+            type=at_least(1),
             default=default,
             help=f"{text} (default: {default})",
         )
@@ -73,11 +73,11 @@ def run_ablate(args):
         seeds = list(range(args.seed, args.seed + args.seeds))
         names = args.only.split(",") if args.only else None
         work = Ablation(args.out, to, budget, seeds, names=names, quiet=args.quiet)
-        plan = make_plan(to, work.steps(), work.shared)
+        plan = make_plan(to, list(work.steps()), work.shared)
         print_plan(plan)
         run_plan(plan)
         # The table is over the runs of other commands too, if their settings are these.
-        make_plan(to, work.steps(work.setups), work.shared)
+        make_plan(to, list(work.steps(work.setups)), work.shared)
         with locked(to / "ABLATIONS.md"):
             rows = ablation_rows(work)
             base = work.setups["base"].model

@@ -5,12 +5,16 @@ from dataclasses import asdict, replace
 from ..errors import InputError
 from .steps import Step
 
+_STAGE1 = "stage1/weights"
+
 
 class Ablation:
     """The steps of the variants `names` (all where it is None) for the seeds, at a Budget.
 
-    out: the folder of `spikebert reproduce`, of which `cache` and `stage1-cache` are read.
-    Raises InputError where one is missing or lacks hidden states, or a name is not of a variant.
+    out: the folder of `spikebert reproduce`, of which `cache` is read, and `stage1-cache` for the
+    variant that has a stage 1; without that cache there is no such variant, and `text` is None.
+    Raises InputError where the first is missing or lacks hidden states, or a name is not of a
+    variant.
     """
 
     def __init__(self, out, to, budget, seeds, *, names=None, quiet=False):
@@ -19,55 +23,54 @@ class Ablation:
 
         self.out, self.to, self.budget, self.seeds, self.quiet = out, to, budget, seeds, quiet
         self.cache = open_cache_of(out, "cache")
-        self.text = self._open_text() if budget.sentences else None
+        self.text = self._open_text() if (out / "stage1-cache").is_dir() else None
         if not has_hidden(split_corpus(self.cache, "train")):
             raise InputError(
                 f"{out / 'cache'}: has hidden states for only part of the train split; give the "
                 "--out of a recipe that has no hidden_sentences"
             )
-        self.setups = setups(budget, self.cache.word_embeddings.shape[1])
+        self.setups = {
+            name: setup
+            for name, setup in setups(budget, self.cache.word_embeddings.shape[1]).items()
+            if self.text or not setup.variant.stage1
+        }
         self.names = list(names or self.setups)
         for name in self.names:
             if name not in self.setups:
-                raise InputError(f"--only: {name} is not one of {', '.join(self.setups)}")
+                raise InputError(
+                    f"--only: {name} is not one of {', '.join(self.setups)} (stage1 needs "
+                    f"{out / 'stage1-cache'}, which a recipe with a [stage1] makes)"
+                )
 
     @property
     def shared(self):
         """The settings that every step depends on."""
-        found = {"cache": cache_digest(self.out / "cache")}
-        if self.text:
-            found["stage1-cache"] = cache_digest(self.out / "stage1-cache")
-        return found
+        return {"cache": cache_digest(self.out / "cache")}
 
     def steps(self, names=None):
         """Those of the variants `names`, in order."""
+        from ..training.ablations import stage1_settings
         from ..training.estimate import student_training
         from ..training.recipe import sketch_config
 
-        first, last = self.cache.splits["train"]
-        tokens = int(self.cache.offsets[last] - self.cache.offsets[first])
-        sizes = {"vocab_size": len(self.cache.word_embeddings)}
-        sizes["embedding_width"] = self.cache.word_embeddings.shape[1]
-        steps = {}
+        vocab_size, embedding_width = self.cache.word_embeddings.shape
+        sizes = {"vocab_size": vocab_size, "embedding_width": embedding_width}
         for name in names or self.names:
-            setup = self.setups[name]
+            setup, needs = self.setups[name], ()
             model = {"model": setup.plain_model}
             config = sketch_config({"kind": "spikebert"} | setup.model, name, **sizes)
-            needs = ()
-            if setup.stage1:
-                needs = (f"stage1/{setup.stage1_of}",)
-                read = int(self.text.offsets[self.text.splits["train"][1]])
-                settings = {"training": asdict(setup.stage1), "sentences": self.budget.sentences}
-                cost = student_training(config, setup.stage1, read)
-                make = self._stage1(setup)
-                steps.setdefault(needs[0], Step(needs[0], (), settings | model, cost, make))
+            if setup.variant.stage1:
+                needs, settings = (_STAGE1,), stage1_settings()
+                cost = student_training(config, settings, _tokens(self.text))
+                record = {"training": asdict(settings), "sentences": self.budget.sentences} | model
+                record |= cache_digest(self.out / "stage1-cache")
+                yield Step(_STAGE1, (), record, cost, self._stage1(setup))
             for seed in self.seeds:
-                training = replace(setup.stage2, seed=seed)
-                cost = student_training(config, training, tokens)._replace(disk_bytes=0.0)
-                settings = {"training": asdict(training)} | model
-                step = Step(f"{name}/seed{seed}", needs, settings, cost, self._run(setup, training))
-                steps[step.name] = step
-        return list(steps.values())
+                training = replace(setup.training, seed=seed)
+                cost = student_training(config, training, _tokens(self.cache))
+                record = {"training": asdict(training)} | model
+                make = self._run(setup, training, needs)
+                yield Step(f"{name}/seed{seed}", needs, record, cost._replace(disk_bytes=0.0), make)
 
     def _open_text(self):
         """The cache of stage 1's text, its train split cut to the first sentences."""
@@ -76,14 +79,16 @@ class Ablation:
         return text._replace(splits={"train": (first, min(last, first + self.budget.sentences))})
 
     def _stage1(self, setup):
+        from ..training.ablations import stage1_settings
+
         def make(folder):
-            self._train(folder, "pretrain", self.text, setup, setup.stage1)
+            self._train(folder, "pretrain", self.text, setup, stage1_settings())
 
         return make
 
-    def _run(self, setup, training):
+    def _run(self, setup, training, needs):
         def make(folder):
-            init = self.to / "stage1" / setup.stage1_of if setup.stage1 else ""
+            init = self.to / _STAGE1 if needs else ""
             self._train(folder, "finetune", self.cache, setup, training, init)
             # Of a hundred runs the weights would fill a disk: config.toml repeats a run.
             for name in ("model.safetensors", "tokenizer.json", "report.md"):
@@ -112,15 +117,20 @@ class Ablation:
         )
 
 
+def _tokens(cache):
+    """Of its train split."""
+    first, last = cache.splits["train"]
+    return int(cache.offsets[last] - cache.offsets[first])
+
+
 def open_cache_of(out, name):
     """The TeacherCache that `spikebert reproduce` left in out / name. Raises InputError without."""
     from ..data.teacher_cache import load_cache
 
     if not (out / name / "manifest.json").is_file():
-        unless = " (or --sentences 0, which does without)" if name == "stage1-cache" else ""
         raise InputError(
             f"{out / name}: no such cache; give the --out of a `spikebert reproduce` that has come "
-            f"so far{unless}"
+            "so far"
         )
     return load_cache(out / name)
 

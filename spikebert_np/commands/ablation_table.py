@@ -10,18 +10,18 @@ from .steps import is_done
 _HEAD = """# Ablations
 
 Written by `spikebert ablate`, never by hand. Each row changes one thing of the base: {base}.
-{stage1}Stage 2: {epochs} epochs over the {train:,} sentences of the train split. Where a student
-has another number of blocks, the teacher's layers are spread over them, the last on the last.
+All learn through {epochs} epochs of the {train:,} sentences of the train split. Where a student has
+another number of blocks, the teacher's layers are spread over them, the last on the last.
 
 Accuracy is on dev ({dev:,} sentences); each run's epoch was chosen by it, so dev flatters all rows
 a little. With several seeds: the mean, and the lowest to the highest. The difference is that of the
 means, in points, to the row it is beside; where the two ranges overlap it shows little. Parameters
-are counted without the word embeddings. Seconds are of stage 2 alone, one run on the average, on
-the machine that ran it. Firing is the share of all neurons that fire, in training, at the epoch
-that was kept.
+are counted without the word embeddings. Seconds are of one run on the average, on the machine that
+ran it. Firing is the share of all neurons that fire, in training, at the epoch that was kept.
+{stage1}"""
+_STAGE1 = """
+Stage 1: one epoch over {sentences:,} sentences of unlabelled text, once for all seeds.
 """
-_STAGE1 = """Stage 1: one epoch over {sentences:,} sentences of the recipe's text, once for each
-shape and feature loss, shared by the seeds. """
 _COLUMNS = (
     "name", "what is changed", "seeds", "mean", "lowest to highest", "difference", "beside",
     "parameters", "seconds", "firing",

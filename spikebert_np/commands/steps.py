@@ -7,7 +7,6 @@ Two commands on one folder wait for each other, step by step.
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -120,21 +119,26 @@ def run_plan(plan):
 
 @contextmanager
 def locked(path):
-    """While it lasts, no other command is in here with this path: it waits."""
+    """While it lasts, no other command is in here with this path: it waits.
+
+    The lock's file goes where all went well: what it guards is whole by then, as those see who
+    waited.
+    """
     from filelock import FileLock
 
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    file = path.with_name(f".{path.name}.lock")
+    with FileLock(file):
         yield
+        with suppress(OSError):  # Windows deletes no open file
+            file.unlink()
 
 
 def write_step_json(folder, name, value):
     """Make a step's folder of one JSON file `name`, whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
-    temporary.mkdir()
-    (temporary / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    if folder.is_dir():
-        folder.rmdir()
-    temporary.rename(folder)
+    from ..training.stages import new_run_folder
+
+    with new_run_folder(folder.resolve()) as temporary:
+        (temporary / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
 def peak_of(out, name):

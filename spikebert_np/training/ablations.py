@@ -1,12 +1,12 @@
 """The ablations of `spikebert ablate`: a small base, and what each variant changes of it.
 
-The base learns in both stages, as a recipe does; a variant of another shape, or of another loss on
-features, has a stage 1 of its own, which its seeds share. (To leave stage 1 out everywhere would be
-cheaper by a fifth, and would measure taps and feature losses where they count least.)
+The base learns as the recipes have it: from labels, logits, features and words, without a stage 1,
+which is a variant. So each row costs one run, and none hangs on what another has learnt.
 
 Letters: T spike steps, D_teacher the teacher's width.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import gcd
 from types import MappingProxyType
@@ -24,7 +24,7 @@ TEACHERS = 0  # as a width: the teacher's
 @dataclass(frozen=True)
 class Budget:
     """width: D of the base, which has 2 blocks and 4 steps. epochs: of stage 2. sentences: of
-    stage 1's text, which stage 1 reads once; 0 leaves stage 1 out of every variant.
+    stage 1's text, which the variant that has a stage 1 reads once.
 
     Raises ValueError where a number is out of range.
     """
@@ -34,7 +34,7 @@ class Budget:
     sentences: int = 10_000
 
     def __post_init__(self):
-        check_ranges(self, above_zero="width epochs", from_zero="sentences")
+        check_ranges(self, above_zero="width epochs sentences")
 
 
 class Variant(NamedTuple):
@@ -42,11 +42,10 @@ class Variant(NamedTuple):
 
     name: str
     label: str
-    model: dict = MappingProxyType({})
-    neuron: dict = MappingProxyType({})
-    training: dict = MappingProxyType({})  # of both stages
-    stage2: dict = MappingProxyType({})  # of stage 2 alone
-    stage1: bool = True
+    model: Mapping = MappingProxyType({})
+    neuron: Mapping = MappingProxyType({})
+    training: Mapping = MappingProxyType({})
+    stage1: bool = False
     beside: str = "base"  # the variant that it is compared with
 
 
@@ -57,13 +56,14 @@ _FIRST, _LAST = ({"feature_blocks": which} for which in ("first", "last"))
 
 VARIANTS = (
     Variant("base", "the base"),
-    Variant("no-stage1", "without stage 1", stage1=False),
-    Variant("no-ce", "without cross-entropy", stage2={"w_ce": 0.0}),
-    Variant("no-kl", "without KL", stage2={"w_kl": 0.0}),
-    Variant("no-feat", "without features in stage 2", stage2={"w_feat": 0.0}),
-    Variant("no-feat-at-all", "without features and stage 1", stage2={"w_feat": 0.0}, stage1=False),
+    Variant("stage1", "with stage 1", stage1=True),
+    Variant("no-ce", "without cross-entropy", training={"w_ce": 0.0}),
+    Variant("no-kl", "without KL", training={"w_kl": 0.0}),
+    Variant("no-feat", "without features", training={"w_feat": 0.0}),
     Variant("no-emb", "without the embedding loss", training={"w_emb": 0.0}),
-    Variant("direct", "from labels alone, no teacher", stage2=WITHOUT_TEACHER, stage1=False),
+    Variant("direct", "from labels alone, no teacher", training=WITHOUT_TEACHER),
+    Variant("teacher-words", "words from the teacher's rows", training={"embedding": "teacher"}),
+    Variant("random-words", "words from random rows", training={"embedding": "random"}),
     Variant("tap-linear", "features by linear, no layer norm", model={"tap": "linear"}),
     Variant("cosine", "features by cosine", training={"feature_loss": "cosine"}),
     Variant("sentence", "features by sentence mean", training={"feature_loss": "sentence"}),
@@ -79,6 +79,8 @@ VARIANTS = (
     *(Variant(f"depth-{n}", f"{n} blocks", model={"blocks": n}) for n in (3, 4, 6)),
     Variant("heaviside", "the published encoder, Θ(embedding)", model={"encoder": "heaviside"}),
     Variant("no-positions", "without positions", model={"positions": False}),
+    Variant("no-windows", "words by themselves, no windows", model={"kernel_width": 1}),
+    Variant("no-order", "neither positions nor windows", {"kernel_width": 1, "positions": False}),
     Variant("no-attention", "without attention", model={"attention": False}),
     Variant("soft-reset", "soft reset", neuron={"reset": "soft"}),
     Variant("batch-norm", "batch norm for layer norm", model={"norm": "batch"}),
@@ -90,9 +92,7 @@ class Setup(NamedTuple):
 
     variant: Variant
     model: dict
-    stage1: TrainingSettings | None  # None without stage 1
-    stage1_of: str  # the first variant that has the same; "" without
-    stage2: TrainingSettings  # the seed still to be set
+    training: TrainingSettings  # of stage 2, the seed still to be set
 
     @property
     def plain_model(self):
@@ -100,33 +100,22 @@ class Setup(NamedTuple):
         return self.model | {"neuron": asdict(self.model["neuron"])}
 
 
-def setups(budget, teacher_width):
-    """{name: Setup} of VARIANTS, for a teacher of width D_teacher.
+def stage1_settings():
+    """The TrainingSettings of the variant that has a stage 1."""
+    return TrainingSettings(epochs=1, **default_settings("pretrain") | {"embedding": "contextual"})
 
-    A variant that comes to the same as one before it is left out: without stage 1, several do.
-    """
-    found = {}
-    for variant in VARIANTS:
-        setup = _setup(variant, budget, teacher_width)
-        twins = [known for known in found.values() if known.model == setup.model]
-        if any((twin.stage1, twin.stage2) == (setup.stage1, setup.stage2) for twin in twins):
-            continue
-        if setup.stage1:
-            owners = [twin.stage1_of for twin in twins if twin.stage1 == setup.stage1]
-            setup = setup._replace(stage1_of=[*owners, variant.name][0])
-        found[variant.name] = setup
-    return found
+
+def setups(budget, teacher_width):
+    """{name: Setup} of VARIANTS, for a teacher of width D_teacher."""
+    return {variant.name: _setup(variant, budget, teacher_width) for variant in VARIANTS}
 
 
 def _setup(variant, budget, teacher_width):
     model = {"width": budget.width, "blocks": 2, "steps": 4} | variant.model
     model["width"] = model["width"] or teacher_width
-    model = {"heads": gcd(8, model["width"]), "neuron": LIFNeuron(**variant.neuron)} | model
-    stage1 = None
-    if variant.stage1 and budget.sentences:
-        stage1 = TrainingSettings(epochs=1, **default_settings("pretrain") | variant.training)
-    stage2 = TrainingSettings(epochs=budget.epochs, **variant.training | variant.stage2)
-    return Setup(variant, model, stage1, "", stage2)
+    model = {"heads": gcd(4, model["width"]), "neuron": LIFNeuron(**variant.neuron)} | model
+    learnt = {"w_feat": 0.3, "embedding": "contextual"} | variant.training
+    return Setup(variant, model, TrainingSettings(epochs=budget.epochs, **learnt))
 
 
 def spread(cache, blocks):
