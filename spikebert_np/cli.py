@@ -6,8 +6,9 @@ import os
 import sys
 
 from . import __version__
-from .commands import data, demo, gradcheck, recipes, reproduce, results, teacher, train, use
+from .commands import bench, data, demo, gradcheck, recipes, reproduce, results, teacher, train, use
 from .errors import InputError
+from .process import keep_freed_memory
 
 
 def build_parser():
@@ -30,6 +31,7 @@ def build_parser():
         reproduce,
         results,
         gradcheck,
+        bench,
     ):
         module.register(commands)
     return parser
@@ -44,6 +46,7 @@ def main(argv=None):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that a terminal does not have
     args = build_parser().parse_args(argv)
+    keep_freed_memory()
     try:
         status = args.run(args) or 0
         if sys.stdout:
