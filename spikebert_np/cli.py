@@ -6,7 +6,20 @@ import os
 import sys
 
 from . import __version__
-from .commands import bench, data, demo, gradcheck, recipes, reproduce, results, teacher, train, use
+from .commands import (
+    bench,
+    data,
+    demo,
+    gradcheck,
+    probe,
+    recipes,
+    reproduce,
+    results,
+    shrink,
+    teacher,
+    train,
+    use,
+)
 from .errors import InputError
 from .process import keep_freed_memory
 
@@ -27,6 +40,8 @@ def build_parser():
         teacher,
         train,
         use,
+        probe,
+        shrink,
         recipes,
         reproduce,
         results,

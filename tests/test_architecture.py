@@ -32,16 +32,16 @@ ORDER = {
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots",
-    "training": "ranges optim_numba optim schedule checkpoint resume distill inference loop "
-    "linear_head frozen_teacher workers teacher_loop finetune_teacher pretrain_teacher report "
-    "corpora word_rows stages sparse_head baselines recipe estimate",
+    "training": "ranges optim_numba optim schedule shards checkpoint resume distill inference "
+    "shrink loop linear_head frozen_teacher workers teacher_loop finetune_teacher "
+    "pretrain_teacher report corpora word_rows stages sparse_head baselines recipe estimate",
     "benchmarks": "timing students training_step lif inference profile rivals_torch teacher_onnx "
     "suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
-    "teacher_verify teacher student_flags train use demo recipes steps results "
+    "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
     "materials reproduction reproduce gradcheck bench",
-    "data": "work_folder download formats readers split sentences tokenizer hidden_rows corpus "
-    "batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
+    "data": "work_folder download formats readers split sentences spans tokenizer hidden_rows "
+    "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "

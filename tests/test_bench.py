@@ -66,7 +66,7 @@ def test_the_floor_has_every_weight_of_the_model(student):
     assert sum(width_in * width_out for _, width_in, width_out in products) == sum(sizes)
     steps = 4 * 17
     assert products == [
-        (17, 6, 8),
+        (17, 3 * 6, 8),
         *2 * [(steps, 8, 24), (steps, 8, 8), (steps, 8, 32), (steps, 32, 8), (17, 8, 5)],
         (3, 8, 3),
     ]
@@ -183,8 +183,9 @@ def test_every_part_of_a_step_is_seen_and_the_model_is_left_alone(student):
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """A bench of everything, in small."""
+def small(tmp_path, monkeypatch):
+    """A bench of everything, in small, of a package that ships no student."""
+    monkeypatch.setattr(bench, "_shipped", lambda: None)
     monkeypatch.setattr(suite, "SHAPES", ((16, 3), (16, 2)))
     monkeypatch.setattr(students, "BRIEF_EPOCHS", 1)
     monkeypatch.setattr(lif, "NEURONS", 500)

@@ -51,7 +51,7 @@ def test_a_baseline_is_trained_scored_and_asked(runs, capsys, name, config, fire
     assert ("firing_rate" in report) == fires
     assert main(["evaluate", str(runs / name), "--data", str(runs / "held_out.dev"), "--json"]) == 0
     assert last_json(capsys.readouterr().out)["n"] == 2
-    assert main(["predict", str(runs / name), "the film is good", "--json"]) == 0
+    assert main(["predict", "--run", str(runs / name), "the film is good", "--json"]) == 0
     assert len(last_json(capsys.readouterr().out)["labels"]) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_run_folder_without_a_kind_is_a_spikebert(runs):
     assert 'kind = "spikebert"\n' in text
     path.write_text(text.replace('kind = "spikebert"\n', ""), "utf-8")
     assert "kind" not in tomllib.loads(path.read_text("utf-8"))["model"]
-    assert main(["predict", str(runs / "spikebert"), "good"]) == 0
+    assert main(["predict", "--run", str(runs / "spikebert"), "good"]) == 0
     init = ["--init", str(runs / "spikebert"), "--config", str(path), "--quiet"]
     assert finetune(runs, "of an old one", *init) == 0
 
@@ -121,3 +121,10 @@ def test_kernel_widths_are_whole_numbers(folder, capsys):
     with pytest.raises(SystemExit):
         finetune(folder, "never", "--model", "textcnn", "--kernel-widths", "3,x")
     assert "3,x: give whole numbers with commas" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["probe", "shrink"])
+def test_what_reads_a_body_of_blocks_refuses_a_baseline(runs, capsys, command):
+    args = [command, str(runs / "textcnn"), "--data", str(runs / "held_out.dev")]
+    assert main([*args, *(["--out", str(runs / "never")] if command == "shrink" else [])]) == 2
+    assert "is a textcnn; `spikebert" in capsys.readouterr().err

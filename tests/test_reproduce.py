@@ -239,22 +239,23 @@ def test_changed_settings_are_refused_by_name(home, out, tmp_path, capsys, chang
     assert contents(out) == before
 
 
-def test_stage_2_learns_from_sentences_of_stage_1s_text(home, out, tmp_path, capsys):
+def test_stage_2_learns_from_spans_and_from_sentences_of_stage_1s_text(home, out, tmp_path, capsys):
     # What is there already is not made again: only the cache and who learns from it are new.
     shutil.copytree(out, tmp_path / "more")
     shutil.rmtree(tmp_path / "more" / "seed0" / "distilled")
     text = (home / "tiny.toml").read_text()
     recipe = tmp_path / "more.toml"
     recipe.write_text(
-        text.replace("[stage2.training]", "[stage2]\nsentences = 4\n[stage2.training]")
+        text.replace("[stage2.training]", "[stage2]\nsentences = 4\nspans = 2\n[stage2.training]")
     )
     assert main(command(home, tmp_path / "more", recipe=recipe)) == 0
     more, cache = (load_cache(tmp_path / "more" / name) for name in ("more-cache", "cache"))
-    assert more.splits == {"train": (0, 4)}
+    count = more.splits["train"][1]
+    assert 4 < count <= 4 + 2 * (cache.splits["train"][1])  # the sentences, and spans of train
     assert more.labels is None
     # By the fine-tuned teacher, who alone has logits of this task.
     assert more.manifest["teacher"] == cache.manifest["teacher"]
-    assert more.logits.shape == (4, 2)
+    assert more.logits.shape == (count, 2)
     run = load_run(tmp_path / "more" / "seed0" / "distilled")
     assert run.tables["data"]["more"] == [str(tmp_path / "more" / "more-cache")]
     assert run.tables["training"]["w_feat"] > 0

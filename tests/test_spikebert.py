@@ -56,7 +56,7 @@ backends = pytest.mark.parametrize("backend", ["numpy", "numba"])
 stages = pytest.mark.parametrize("weights", [STAGE_1, STAGE_2], ids=["stage 1", "stage 2"])
 
 
-def random_params(config, seed=9):
+def random_params(config, seed=13):
     rng = np.random.default_rng(seed)
     return away_from_init(init_spikebert(config, rng), rng)
 
@@ -172,16 +172,18 @@ def test_a_batch_is_its_sentences_one_by_one(config, backend, batch):
 
 
 @backends
-def test_word_order_counts_by_positions_alone(rng, backend):
+def test_word_order_counts_by_windows_and_positions_alone(rng, backend):
     ids, offsets = np.arange(7, dtype=np.int32), np.array([0, 7])
     order = np.array([3, 0, 6, 2, 5, 1, 4])
-    for config in (DEFAULT, replace(DEFAULT, positions=False), ORIGINAL):
+    each_word = replace(DEFAULT, kernel_width=1)
+    unordered = (replace(each_word, positions=False), ORIGINAL)
+    for config in (replace(DEFAULT, positions=False), each_word, *unordered):
         params = random_params(config)
         output, cache = spikebert_forward(ids, offsets, params, config, backend=backend)
         assert_fires(cache)
         moved, _ = spikebert_forward(ids[order], offsets, params, config, backend=backend)
         change = np.abs(output.logits - moved.logits).max()
-        if config.positions:
+        if config not in unordered:
             assert change > 1e-3
         else:
             assert change < 1e-12
@@ -265,13 +267,14 @@ def test_without_attention(rng):
     targets = random_targets(rng, config, len(ids))
     _, grads, _ = loss_and_gradients(ids, offsets, params, config, targets, STAGE_2, "numpy")
     assert grads.keys() == params.keys()
-    # Words never meet before the pooling: a tap knows its own word and place alone.
+    # Words meet in the window alone: a tap knows its own place, word and neighbours.
     changed = ids.copy()
     changed[0] = (ids[0] + 1) % VOCAB
     output, _ = spikebert_forward(ids, offsets, params, config, backend="numpy")
     other, _ = spikebert_forward(changed, offsets, params, config, backend="numpy")
-    np.testing.assert_allclose(output.taps[-1][1:], other.taps[-1][1:], rtol=0, atol=1e-12)
-    assert not np.allclose(output.taps[-1][0], other.taps[-1][0])
+    np.testing.assert_allclose(output.taps[-1][2:], other.taps[-1][2:], rtol=0, atol=1e-12)
+    for word in (0, 1):
+        assert not np.allclose(output.taps[-1][word], other.taps[-1][word])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_evaluate_ends_with_accuracy_and_n(run, folder, capsys):
 
 
 def test_predict_labels_each_sentence(run, capsys):
-    assert main(["predict", run, "the film is good", "bad", "--json"]) == 0
+    assert main(["predict", "--run", run, "the film is good", "bad", "--json"]) == 0
     result = last_json(capsys.readouterr().out)
     assert len(result["labels"]) == 2
     assert np.allclose(np.sum(result["probabilities"], axis=1), 1)

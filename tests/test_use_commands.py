@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def feed(monkeypatch, data):
 )
 def test_predict_reads_utf_8_whatever_the_locale(run, monkeypatch, capsys, data):
     feed(monkeypatch, data)
-    assert main(["predict", run]) == 0
+    assert main(["predict", "--run", run]) == 0
     lines = capsys.readouterr().out.splitlines()
     sentences = [line.split("  ", 2)[2] for line in lines]
     assert sentences == ["caf\u00e9 is warm", "\u7535\u5f71"]
@@ -50,30 +51,32 @@ def test_predict_reads_utf_8_whatever_the_locale(run, monkeypatch, capsys, data)
 
 def test_predict_reads_cp1252_as_the_readers_of_files_do(run, monkeypatch, capsys):
     feed(monkeypatch, b"caf\xe9 is warm\n\nbad\x85\n")
-    assert main(["predict", run, "--json"]) == 0
+    assert main(["predict", "--run", run, "--json"]) == 0
     out = capsys.readouterr().out
     assert "caf\u00e9 is warm\n" in out
     assert "bad\u2026\n" in out
     assert len(last_json(out)["labels"]) == 3  # one a line: an empty one is a sentence too
-    assert main(["predict", run, "caf\udce9"]) == 0  # how Python passes a byte that is not UTF-8
+    assert (
+        main(["predict", "--run", run, "caf\udce9"]) == 0
+    )  # how Python passes a byte that is not UTF-8
     assert "caf\u00e9" in capsys.readouterr().out
 
 
 def test_predict_refuses_what_is_no_text(run, monkeypatch, capsys):
     feed(monkeypatch, "the film".encode("utf-16"))
-    assert main(["predict", run]) == 2
+    assert main(["predict", "--run", run]) == 2
     assert "standard input: not a text file" in capsys.readouterr().err
     feed(monkeypatch, b"")
-    assert main(["predict", run]) == 2
+    assert main(["predict", "--run", run]) == 2
     monkeypatch.setattr(sys, "stdin", None)  # how Python shows a closed one
-    assert main(["predict", run]) == 2
+    assert main(["predict", "--run", run]) == 2
     assert capsys.readouterr().err.count("no sentence") == 2
 
 
 def test_letters_that_the_terminal_lacks_are_escaped(run, monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
-    assert main(["predict", run, "caf\u00e9 \u7535\u5f71"]) == 0
+    assert main(["predict", "--run", run, "caf\u00e9 \u7535\u5f71"]) == 0
     assert b"caf\\xe9 \\u7535\\u5f71\n" in out.buffer.getvalue()
 
 
@@ -81,12 +84,15 @@ def test_letters_that_the_terminal_lacks_are_escaped(run, monkeypatch):
 def test_a_full_disk_is_one_sentence(run, monkeypatch, capsys):
     with open("/dev/full", "w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        assert main(["predict", run, "the film"]) == 1
+        assert main(["predict", "--run", run, "the film"]) == 1
     assert "spikebert: output: No space left" in capsys.readouterr().err
 
 
 def test_predict_cuts_to_the_tokens_of_the_run(run, capsys):
-    assert main(["predict", run, "the film is good bad cold", "the film is good", "--json"]) == 0
+    assert (
+        main(["predict", "--run", run, "the film is good bad cold", "the film is good", "--json"])
+        == 0
+    )
     captured = capsys.readouterr()
     long, short = last_json(captured.out)["probabilities"]
     assert long == pytest.approx(short, abs=1e-6)
@@ -100,3 +106,20 @@ def test_evaluate_counts_what_it_cuts(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "2 cut short" in out
     assert (last_json(out)["n"], last_json(out)["truncated"]) == (3, 2)
+
+
+def test_without_a_run_the_shipped_student_answers(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("spikebert_np.data.shipped.shipped_student", lambda: Path(run))
+    assert main(["predict", "the film is good"]) == 0
+    shipped = capsys.readouterr().out
+    assert main(["predict", "--run", run, "the film is good"]) == 0
+    assert capsys.readouterr().out == shipped
+    (tmp_path / "some.dev").write_text("1 the film is good\n")
+    assert main(["evaluate", "--data", str(tmp_path / "some.dev")]) == 0
+    assert " on 1 sentences (dev)" in capsys.readouterr().out
+
+
+def test_a_run_where_a_sentence_should_be_is_refused(run, capsys):
+    assert main(["predict", run, "the film is good"]) == 2
+    assert f"{run}: is a run folder; put --run in front of it" in capsys.readouterr().err
+    assert main(["predict", "--run", run, "good " * 9000]) == 0  # no path is so long

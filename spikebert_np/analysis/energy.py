@@ -79,7 +79,7 @@ def student_energy(cache):
     lengths = cache.head.pool.lengths  # (B,)
     rows = []
     if cache.input.projection is not None:
-        size = cache.input.projection.weight.size
+        size = cache.input.projection.linear.weight.size
         rows.append(_mac_row("embedding.projection", lengths.mean() * size))
     for i, (ssa, mlp) in enumerate(cache.blocks):
         if ssa is not None:
@@ -101,7 +101,7 @@ def student_energy(cache):
 def _spiking_textcnn_energy(cache):
     """A spike is counted in each window that it stands in; zeros beside a sentence cost nothing."""
     lengths = cache.pools[0].lengths  # (B,)
-    size = cache.input.projection.weight.size
+    size = cache.input.projection.linear.weight.size
     rows = [_mac_row("embedding.projection", lengths.mean() * size)]
     for conv in cache.convs:
         rows.append(_linear_row(f"convs.{conv.windows.width}", conv.unit.linear, lengths))

@@ -6,8 +6,8 @@ AdamW, an embedding with sparse gradients, and attention over all sentences in o
 padded to the longest: a pad's q, k and v are silent, and without a softmax silence adds nothing,
 so that no mask is needed. A rival counts once `distance_from_ours` shows that it computes the same.
 
-Letters: T spike steps, N packed tokens, B sentences, L tokens of the longest, D width, H heads,
-E = D // H.
+Letters: T spike steps, N packed tokens, B sentences, L tokens of the longest, K words of a window,
+D width, H heads, E = D // H.
 """
 
 import numpy as np
@@ -142,6 +142,14 @@ class TorchStudent:
             neuron.__class__(**{**vars(neuron), "v_th": neuron.v_th / 2}), dtype
         )
 
+    def windows(self, x, layout):
+        """(N, D_emb) -> (N, K D_emb): each token beside its neighbours, zeros where there are none."""
+        width = self.config.kernel_width
+        left, length = (width - 1) // 2, layout.size[1]
+        x = F.pad(layout.pad(x[None])[0], (0, 0, left, width - 1 - left))  # (B, L + K - 1, D_emb)
+        x = torch.cat([x[:, j : j + length] for j in range(width)], dim=-1)
+        return layout.pack(x[None])[0]
+
     def norm(self, x, name):
         gain = self.p[f"{name}.gain"]
         return F.layer_norm(x, gain.shape, gain, self.p[f"{name}.bias"], eps=1e-5)
@@ -165,6 +173,7 @@ class TorchStudent:
         """(B, C) logits and a list of (N, D_teacher) taps, from ids (N,)."""
         config, p = self.config, self.p
         x = F.embedding(ids, p["embedding.weight"], sparse=True)  # (N, D_emb)
+        x = self.windows(x, layout)  # (N, K D_emb)
         x = self.norm(self.linear(x, "embedding.projection"), "embedding.norm")  # (N, D)
         if config.positions:
             x = x + F.embedding(layout.position, p["embedding.positions"])

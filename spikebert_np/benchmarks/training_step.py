@@ -51,7 +51,7 @@ def linear_products(config, tokens, sentences):
     """(rows, D_in, D_out) of each linear product of the forward pass."""
     rows, width = config.steps * tokens, config.width
     if config.projection:
-        yield tokens, config.embedding_width, width
+        yield tokens, config.kernel_width * config.embedding_width, width
     for i in range(config.blocks):
         if config.attention:
             same = i == 0 and config.encoder == "heaviside"

@@ -28,7 +28,7 @@ def encoder_block_forward(
 ):
     """x: (T, N, D) -> (T, N, D), and the cache.
 
-    attention=False leaves x = x + mlp(x): words then never meet before the pooling.
+    attention=False leaves x = x + mlp(x): words then do not meet in a block.
     """
     settings = {"neuron": neuron, "backend": backend}
     ssa_cache = None

@@ -1,10 +1,12 @@
-"""From ids to spikes: embedding, linear, layer norm, learned positions, spike encoder.
+"""From ids to spikes: embedding, convolution, layer norm, learned positions, spike encoder.
 
-Letters: T spike steps, N packed tokens, B sentences, V vocabulary, D_emb and D widths, L positions.
+Letters: T spike steps, N packed tokens, B sentences, V vocabulary, D_emb and D widths, K words of
+a window, L positions.
 """
 
 from typing import NamedTuple
 
+from ..layers.conv1d import Conv1dCache, conv1d_backward, conv1d_forward
 from ..layers.dropout import DropoutCache, dropout_backward, dropout_forward
 from ..layers.embedding import (
     EmbeddingCache,
@@ -15,13 +17,12 @@ from ..layers.embedding import (
     positions_forward,
 )
 from ..layers.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
-from ..layers.linear import LinearCache, linear_backward, linear_forward
 from .spike_encoding import SpikeEncodingCache, spike_encoding_backward, spike_encoding_forward
 
 
 class SpikeInputCache(NamedTuple):
     embedding: EmbeddingCache
-    projection: LinearCache | None
+    projection: Conv1dCache | None
     norm: LayerNormCache | None
     positions: PositionsCache | None
     dropout: DropoutCache
@@ -43,17 +44,18 @@ def spike_input_forward(
 ):
     """ids (N,), offsets (B + 1,) -> spikes x (T, N, D), and the cache.
 
-    params: weight (V, D_emb); with `projection.*` and `norm.*` for a linear layer D_emb -> D and
-    its layer norm; with `positions` (L, D) for learned positions. The published model has the
-    weight alone, with D_emb = D.
+    params: weight (V, D_emb); with `projection.*` (K*D_emb, D) and `norm.*` for a convolution over
+    windows of K words and its layer norm (K = 1: a linear layer, each word by itself); with
+    `positions` (L, D) for learned positions. The published model has the weight alone, with
+    D_emb = D.
     """
     projection_cache = norm_cache = positions_cache = None
     # 1. Look up.
     x, embedding_cache = embedding_forward(ids, params["weight"], backend=backend)  # (N, D_emb)
     # 2. Project and normalise: a current of the threshold's own size.
     if "projection.weight" in params:
-        x, projection_cache = linear_forward(
-            x, params["projection.weight"], params["projection.bias"]
+        x, projection_cache = conv1d_forward(
+            x, params["projection.weight"], params["projection.bias"], offsets
         )
         x, norm_cache = layernorm_forward(x, params["norm.gain"], params["norm.bias"])  # (N, D)
     # 3. Positions.
@@ -89,7 +91,7 @@ def spike_input_backward(dx, cache):
         dx, dparams["positions"] = positions_backward(dx, cache.positions)
     if cache.projection is not None:
         dx, dparams["norm.gain"], dparams["norm.bias"] = layernorm_backward(dx, cache.norm)
-        dx, dparams["projection.weight"], dparams["projection.bias"] = linear_backward(
+        dx, dparams["projection.weight"], dparams["projection.bias"] = conv1d_backward(
             dx, cache.projection
         )  # (N, D_emb)
     # x = weight[ids]

@@ -182,7 +182,7 @@ def spike_input(draw):
     D_emb = 4 if draw.variant["projection"] else D
     params = {"weight": draw.normal(V, D_emb)}
     if draw.variant["projection"]:
-        params |= with_prefix(init_linear(draw.rng, D_emb, D), "projection.")
+        params |= with_prefix(init_linear(draw.rng, draw.size(1, 3) * D_emb, D), "projection.")
         params |= with_prefix(init_layernorm(D), "norm.")
     if draw.variant["positions"]:
         params["positions"] = np.zeros((5, D))

@@ -81,7 +81,8 @@ def spikebert(draw):
     if draw.variant["original"]:
         config = SpikeBertConfig.original(**shape)
     else:
-        config = SpikeBertConfig(**shape, embedding_width=4, max_tokens=7)
+        widths = {"embedding_width": 4, "kernel_width": draw.size(1, 3)}
+        config = SpikeBertConfig(**shape, **widths, max_tokens=7)
     settings = {
         "ids": draw.ids(V),
         "offsets": draw.offsets,

@@ -40,8 +40,8 @@ def register(commands):
         dest="run_folder",
         metavar="RUN",
         type=Path,
-        help="measure this run's student too (default: students trained for a moment on "
-        "toy_reviews, whose neurons then fire as often as a trained one's)",
+        help="this run's student in its shape (default: the shipped one's); the other shapes are "
+        "of students trained for a moment on toy_reviews, which then fire about as often",
     )
     bench.add_argument(
         "--data",
@@ -71,7 +71,7 @@ def run_bench(args):
     from ..data.shipped import TOY
 
     texts = read_texts(args.data or TOY)
-    students = _students(args.run_folder, texts)
+    students = _students(args.run_folder or _shipped(), texts)
     missing = _missing(args.against)
     libraries = [name for name in suite.TORCH if name not in missing]
     main, rows = students[0], []
@@ -100,6 +100,13 @@ def run_bench(args):
     print(f"\n{setting['threads']} threads in matrix products, here and there; {shown}")
     if args.json:
         print(json.dumps({**_medians(rows), "firing_rate": main.rates["all"], **setting}))
+
+
+def _shipped():
+    """The run folder of the shipped student, or None where the package has none."""
+    from ..data.shipped import shipped_student
+
+    return shipped_student() if shipped_student().is_dir() else None
 
 
 def _students(run_folder, texts):

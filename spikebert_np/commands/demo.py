@@ -80,7 +80,7 @@ def run_demo(args):
     print(
         f"\nTook {seconds:.0f} s. Saved in {out}: a folder for each student (report.md, "
         f"model.safetensors), and sentence.png.\n\nNext:\n"
-        f'  spikebert predict {distilled} "the plot was sharp , but the music is dull"\n'
+        f'  spikebert predict --run {distilled} "the plot was sharp , but the music is dull"\n'
         f"  spikebert finetune --init {stage1} --out runs/longer --epochs 20\n"
         f"  spikebert data get sst2     (then README: a real corpus)"
     )

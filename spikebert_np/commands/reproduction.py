@@ -73,10 +73,9 @@ class Reproduction:
             cost = self._cost("distilled", config, recipe.stage1_training, tokens)
             add(stage1, ("cache", "stage1-cache"), settings, cost, self._stage1)
         more, more_tokens = "", 0
-        if recipe.stage2.sentences:
+        if recipe.stage2.more:
             more = "more-cache"
-            more_tokens, settings, cost = self._text_cache(config, recipe.stage2.sentences)
-            settings |= identity(self.start.tuned)
+            more_tokens, settings, cost = self._more_cache(config, train_tokens)
             add(more, (split, teacher), settings, cost, self._cache_more)
         for seed in self.seeds:
             for name, student in STUDENTS.items():
@@ -99,6 +98,21 @@ class Reproduction:
         cost = estimate.caching(config, replace(settings, hidden_sentences=0), tokens, sentences)
         settings = _plain(settings) | {"sentences": sentences, "text_sha256": start.text_digest}
         return tokens, settings, cost
+
+    def _more_cache(self, config, train_tokens):
+        """Tokens, settings and an Estimate of caching what stage 2 learns from as well."""
+        from ..training import estimate
+
+        stage2, train = self.recipe.stage2, self.start.corpus["train"].texts
+        tokens, settings = 0.0, _plain(self.recipe.cache) | {"spans": stage2.spans}
+        if stage2.sentences:
+            tokens, drawn, _ = self._text_cache(config, stage2.sentences)
+            settings |= drawn
+        tokens += stage2.spans * train_tokens / 2  # a span is half of its text on the average
+        count = stage2.sentences + stage2.spans * len(train)
+        cache = replace(self.recipe.cache, hidden_sentences=0)
+        cost = estimate.caching(config, cache, tokens, count)
+        return tokens, settings | identity(self.start.tuned), cost
 
     def _training(self, name, seed):
         return replace(self.recipe.training[name], seed=seed)
@@ -170,27 +184,35 @@ class Reproduction:
         )
 
     def _cache_text(self, folder):
-        corpus = self._drawn(self.recipe.stage1.sentences)
-        self._write_cache(self._general_teacher(), corpus, folder)
+        texts = self._drawn(self.recipe.stage1.sentences)
+        self._write_cache(self._general_teacher(), _unlabelled(texts), folder)
 
     def _cache_more(self, folder):
-        corpus = self._drawn(self.recipe.stage2.sentences)
-        self._write_cache(self.start.tuned or self.out / "teacher", corpus, folder)
-
-    def _drawn(self, count):
-        """So many sentences of stage 1's text, less those that dev has too, as a corpus; fewer are
-        a part of more."""
         import numpy as np
 
-        from ..data.readers import Split
+        from ..data.spans import random_spans
+
+        stage2, train = self.recipe.stage2, self._task_corpus()["train"].texts
+        texts = self._drawn(stage2.sentences) if stage2.sentences else []
+        texts += self._without_dev(random_spans(train, stage2.spans, np.random.default_rng(0)))
+        self._write_cache(self.start.tuned or self.out / "teacher", _unlabelled(texts), folder)
+
+    def _drawn(self, count):
+        """So many sentences of stage 1's text, less those that dev has too; fewer are a part of
+        more."""
+        import numpy as np
+
+        drawn = np.sort(np.random.default_rng(0).permutation(len(self.start.sentences))[:count])
+        return self._without_dev([self.start.sentences[i] for i in drawn])
+
+    def _without_dev(self, texts):
+        """Those that are no text, and no sentence of a text, of dev."""
         from ..data.sentences import split_sentences
         from ..data.split import text_key
 
         dev = self._task_corpus()["dev"].texts
         held_out = {text_key(part) for text in dev for part in (text, *split_sentences(text))}
-        drawn = np.sort(np.random.default_rng(0).permutation(len(self.start.sentences))[:count])
-        texts = [self.start.sentences[i] for i in drawn]
-        return {"train": Split([text for text in texts if text_key(text) not in held_out], None)}
+        return [text for text in texts if text_key(text) not in held_out]
 
     def _write_cache(self, teacher, corpus, folder, **how):
         from .teacher_cache import cache_corpus
@@ -232,7 +254,7 @@ class Reproduction:
             cache, settings = load_cache(self.out / "cache"), self._training(name, seed)
             config = student_config(cache, where=self.recipe.name, **self.recipe.models[name])
             init, more = "", []
-            if STUDENTS[name].distilled and self.recipe.stage2.sentences:
+            if STUDENTS[name].distilled and self.recipe.stage2.more:
                 more = [self.out / "more-cache"]
             if self.recipe.stage1 and STUDENTS[name].distilled:
                 init = self.out / "stage1"
@@ -282,6 +304,12 @@ class Reproduction:
         )
         first, last = cache.splits["dev"]
         write_baselines(folder, rows, last - first)
+
+
+def _unlabelled(texts):
+    from ..data.readers import Split
+
+    return {"train": Split(texts, None)}
 
 
 def _plain(settings):

@@ -21,10 +21,12 @@ MODEL_HELP = {
     "blocks": "encoder blocks",
     "steps": "spike steps T",
     "encoder": '"lif": current into a neuron; "heaviside": the published model\'s sign',
-    "projection": "linear layer and layer norm between the embedding and the encoder",
-    "positions": "learned positions; without them word order has no effect at all",
+    "projection": "convolution and layer norm between the embedding and the encoder",
+    "kernel_width": "words that this convolution reads at once; 1: each word by itself",
+    "positions": "learned positions; without them, and with --kernel-width 1, word order has no "
+    "effect at all",
     "position_std": "spread of the positions at the start; the words' is 1",
-    "attention": "spiking self-attention; without it words meet only in the final mean",
+    "attention": "spiking self-attention; without it words meet only in windows and the final mean",
     "dropout": "dropout on the encoder's current and on the pooled sentence",
 }
 CNN_HELP = {

@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 from ..errors import InputError
+
+_SHIPPED = "(default: the student for SST-2 that travels with the package)"
 
 
 def register(commands):
@@ -14,11 +17,15 @@ def register(commands):
         "evaluate",
         help="score a trained student on a labelled file",
         description="Score a run on a labelled file or folder, in any format that `spikebert data "
-        "check` reads, or on toy_reviews. Of several splits, one is scored: --split.",
-        epilog="example:\n  spikebert evaluate runs/sst2 --data data/sst2/dev.tsv --json",
+        "check` reads, or on toy_reviews. Of several splits, one is scored: --split. Another "
+        "corpus of the same classes will do too, such as product reviews for one of films.",
+        epilog="examples:\n  spikebert evaluate runs/sst2 --data data/sst2/dev.tsv --json\n"
+        "  spikebert evaluate --data data/cr       (the shipped student)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    evaluate.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    evaluate.add_argument(
+        "run_folder", metavar="RUN", nargs="?", type=Path, help=f"run folder {_SHIPPED}"
+    )
     evaluate.add_argument("--data", metavar="PATH", type=Path, required=True, help="the corpus")
     evaluate.add_argument("--split", choices=["train", "dev", "test"], help="default: dev")
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON last")
@@ -28,49 +35,67 @@ def register(commands):
         "predict",
         help="label sentences",
         description="Label the sentences given as arguments, or each line of standard input. "
-        "Prints the class, its probability and the sentence.",
+        "Prints the class, its probability and the sentence. The shipped student was trained on "
+        "SST-2, single sentences of film reviews: 0 is negative, 1 positive.",
         epilog="examples:\n"
-        '  spikebert predict runs/toy "the plot was sharp , but the music is dull"\n'
-        "  spikebert predict runs/toy < sentences.txt",
+        '  spikebert predict "a gripping, funny film"\n'
+        '  spikebert predict --run runs/toy "the plot was sharp , but the music is dull"\n'
+        "  spikebert predict --run runs/toy < sentences.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    predict.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    predict.add_argument(
+        "--run", dest="run_folder", metavar="RUN", type=Path, help=f"run folder {_SHIPPED}"
+    )
     predict.add_argument("sentences", metavar="SENTENCE", nargs="*", help="default: read stdin")
     predict.add_argument("--json", action="store_true", help="print one line of JSON last")
     predict.set_defaults(run=run_predict)
 
 
-def classify(run, texts):
-    """Logits (S, C) of S texts, and how many of them were cut to the model's max_tokens."""
-    from ..data.tokenizer import encode_texts, load_tokenizer
-    from ..training.inference import predict_logits
+def _open_run(folder):
+    """The Run of a folder, or of the shipped student, and its tokenizer."""
+    from ..data.shipped import shipped_student
+    from ..data.tokenizer import load_tokenizer
+    from ..training.checkpoint import load_run
 
-    tokenizer = load_tokenizer(run.directory / "tokenizer.json")
-    encoded = encode_texts(tokenizer, texts, max_tokens=run.config.max_tokens)
-    logits = predict_logits(run.params, run.config, encoded.ids, encoded.offsets)
-    return logits, encoded.truncated
+    run = load_run(folder or shipped_student())
+    return run, load_tokenizer(run.directory / "tokenizer.json")
+
+
+def open_student(folder, command):
+    """The Run of a folder. Raises InputError where it is one of a baseline."""
+    from ..models.kinds import kind_of
+    from ..training.checkpoint import load_run
+
+    run = load_run(folder)
+    if (kind := kind_of(run.config).name) != "spikebert":
+        raise InputError(f"{folder}: is a {kind}; `spikebert {command}` takes a spikebert")
+    return run
+
+
+def check_labels(path, labels, run):
+    """Raises InputError where a run cannot be scored by these labels."""
+    if labels is None:
+        raise InputError(f"{path}: has no labels to score by; try `spikebert predict`")
+    if labels.max() >= run.config.classes:
+        raise InputError(
+            f"{path}: has label {labels.max()}, but {run.directory} knows classes 0 to "
+            f"{run.config.classes - 1}; score it on the task it was trained for"
+        )
 
 
 def run_evaluate(args):
     """Print the accuracy of a run on one split of a corpus."""
     from ..data.shipped import open_corpus
-    from ..training.checkpoint import load_run
-    from ..training.inference import accuracy
+    from ..training.inference import accuracy, classify
 
-    run = load_run(args.run_folder)
+    run, tokenizer = _open_run(args.run_folder)
     splits = open_corpus(args.data)
     name = args.split or ("dev" if len(splits) > 1 else next(iter(splits)))
     if name not in splits:
         raise InputError(f"{args.data}: has no {name} split, only {', '.join(splits)}")
     texts, labels = splits[name]
-    if labels is None:
-        raise InputError(f"{args.data}: has no labels to score by; try `spikebert predict`")
-    if labels.max() >= run.config.classes:
-        raise InputError(
-            f"{args.data}: has label {labels.max()}, but {args.run_folder} knows classes 0 to "
-            f"{run.config.classes - 1}; score it on the task it was trained for"
-        )
-    logits, truncated = classify(run, texts)
+    check_labels(args.data, labels, run)
+    logits, truncated = classify(texts, tokenizer, run.params, run.config)
     score = accuracy(logits, labels)
     print(f"accuracy {score:.4f} on {len(texts)} sentences ({name}), {truncated} cut short")
     if args.json:
@@ -98,13 +123,15 @@ def run_predict(args):
     import numpy as np
 
     from ..layers.losses import log_softmax
-    from ..training.checkpoint import load_run
+    from ..training.inference import classify
 
-    run = load_run(args.run_folder)
+    if args.sentences and os.path.exists(os.path.join(args.sentences[0], "config.toml")):
+        raise InputError(f"{args.sentences[0]}: is a run folder; put --run in front of it")
+    run, tokenizer = _open_run(args.run_folder)
     sentences = _from_arguments(args.sentences) if args.sentences else _from_stdin()
     if not sentences:
         raise InputError("no sentence: give one in quotes, or lines on standard input")
-    logits, truncated = classify(run, sentences)
+    logits, truncated = classify(sentences, tokenizer, run.params, run.config)
     probabilities = np.exp(log_softmax(logits))
     classes = logits.argmax(axis=-1)
     for sentence, label, row in zip(sentences, classes, probabilities, strict=True):

@@ -1,4 +1,4 @@
-"""What travels in the package, `toy_reviews`, and how a corpus and a cache are named."""
+"""What travels in the package: `toy_reviews`, corpus and cache, how they are named; a student."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +8,11 @@ from .teacher_cache import load_cache
 from .toy_reviews import toy_reviews
 
 TOY = "toy_reviews"
+
+
+def shipped_student():
+    """The run folder of the SST-2 student that travels with the package."""
+    return Path(str(files("spikebert_np"))) / "students" / "sst2"
 
 
 def is_shipped(name):

@@ -1,6 +1,6 @@
 """SpikeBERT, the student (Lv et al. 2023, arXiv 2308.15122): a spiking transformer for text.
 
-    ids (N,) -> embedding -> linear -> layer norm -> + positions -> spikes x (T, N, D)
+    ids (N,) -> embedding -> convolution -> layer norm -> + positions -> spikes x (T, N, D)
     blocks:  x = x + ssa(x);  x = x + mlp(x)
     head:    layer norm -> mean over the sentence -> linear -> mean over T -> logits (B, C)
     taps:    after each block, mean over T -> linear -> layer norm -> (N, D_teacher)
@@ -39,7 +39,7 @@ from ..layers.parameters import select, with_prefix
 
 _COUNTS = (
     "vocab_size", "width", "heads", "blocks", "mlp_width", "steps", "classes", "embedding_width",
-    "max_tokens",
+    "max_tokens", "kernel_width",
 )  # fmt: skip
 
 
@@ -48,7 +48,10 @@ class SpikeBertConfig:
     """The shape and the constants of a student.
 
     teacher_width: width of the distillation taps; 0 for a student without taps.
-    projection: linear D_emb -> D and layer norm after the embedding.
+    projection: convolution D_emb -> D and layer norm after the embedding.
+    kernel_width: the words that this convolution reads at once, as Spikformer's patches are made by
+    convolutions (arXiv 2209.15425); 1 makes it a linear layer on each word by itself. Attention
+    without softmax is slow to learn which words stand side by side ("not good").
     position_std: the positions' spread at the start, beside a current of spread 1: the larger, the
     sooner order is learnt, and the more noise the places that are rare in training bring.
     encoder: "lif" or "heaviside" (see `blocks/spike_encoding.py`).
@@ -70,6 +73,7 @@ class SpikeBertConfig:
     max_tokens: int = 128
     encoder: str = "lif"
     projection: bool = True
+    kernel_width: int = 3
     positions: bool = True
     position_std: float = 0.1
     attention: bool = True
@@ -117,7 +121,7 @@ def init_spikebert(config, rng):
     embedding = init_embedding(rng, config.vocab_size, config.embedding_width)
     params = {"embedding.weight": embedding}
     if config.projection:
-        projection = init_linear(rng, config.embedding_width, width)
+        projection = init_linear(rng, config.kernel_width * config.embedding_width, width)
         params |= with_prefix(projection, "embedding.projection.")
         params |= with_prefix(init_layernorm(width), "embedding.norm.")
     if config.positions:
@@ -152,7 +156,8 @@ def parameter_shapes(config):
 
     yield "embedding.weight", (config.vocab_size, config.embedding_width)
     if config.projection:
-        yield from linear("embedding.projection.", config.embedding_width, width)
+        width_in = config.kernel_width * config.embedding_width
+        yield from linear("embedding.projection.", width_in, width)
         yield from layernorm("embedding.", width)
     if config.positions:
         yield "embedding.positions", (config.max_tokens, width)

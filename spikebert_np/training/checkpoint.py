@@ -6,6 +6,9 @@ model.safetensors   the parameters, float32, under their dotted keys
 tokenizer.json      text to ids
 metrics.jsonl       one line an epoch
 report.md           the same for a reader
+
+A run that `spikebert shrink` made has its weights in model.safetensors.0, .1, ... (`shards.py`),
+whose sha256 stand in config.toml [weights].
 """
 
 import json
@@ -21,6 +24,9 @@ from ..data.tokenizer import load_tokenizer
 from ..errors import InputError
 from ..layers.lif import LIFNeuron
 from ..models.kinds import KINDS, kind_of
+from .shards import dequantise, read_shards, write_shards
+
+_WEIGHTS = "model.safetensors"
 
 
 class Run(NamedTuple):
@@ -68,11 +74,21 @@ def write_config(directory, tables):
         )
 
 
+def write_shrunk_run(directory, params, tables, tokenizer):
+    """Write a run folder with weights as small as `shards.py` makes them.
+
+    tables: as for `write_config`. tokenizer: a `tokenizers.Tokenizer`.
+    """
+    digests = write_shards(directory / _WEIGHTS, params)
+    write_config(directory, tables | {"weights": {"sha256": digests}})
+    (directory / "tokenizer.json").write_text(tokenizer.to_str(), "utf-8")
+
+
 def save_weights(directory, params, tokenizer):
     """Write model.safetensors and tokenizer.json; tokenizer: the path of a tokenizer.json."""
     from safetensors.numpy import save
 
-    (directory / "model.safetensors").write_bytes(save(params))
+    (directory / _WEIGHTS).write_bytes(save(params))
     shutil.copyfile(tokenizer, directory / "tokenizer.json")
 
 
@@ -155,7 +171,7 @@ def load_run(directory):
     tables = read_toml(path)
     choices = model_choices(tables.get("model", {}), tables.get("neuron", {}), path)
     config = config_from(choices, path)
-    params = _load_weights(directory / "model.safetensors", config)
+    params = _load_weights(directory / _WEIGHTS, config, tables.get("weights"), path)
     largest = max(load_tokenizer(directory / "tokenizer.json").get_vocab().values())
     if largest >= config.vocab_size:
         raise InputError(
@@ -165,11 +181,16 @@ def load_run(directory):
     return Run(directory, config, params, tables)
 
 
-def _load_weights(path, config):
-    from safetensors.numpy import load_file
+def _load_weights(path, config, shards, where):
+    from safetensors.numpy import load, load_file
 
+    digests = shards and shards.get("sha256")
+    if shards is not None and not (digests and isinstance(digests, list)):
+        raise InputError(f"{where} [weights]: sha256 should be a list, one for each shard")
     try:
-        params = load_file(path)
+        params = dequantise(load(read_shards(path, digests)) if digests else load_file(path))
+    except InputError:
+        raise
     except Exception as error:  # the library raises others than its own for types NumPy lacks
         raise InputError(f"{path}: cannot be read ({error}); train the run again") from None
     absent = dict.fromkeys(params, "absent")

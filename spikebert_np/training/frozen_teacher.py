@@ -9,11 +9,10 @@ import numpy as np
 from ..data.batches import batch_indices, make_batch
 from ..layers.pooling import mean_pool_forward
 from ..models.bert import bert_forward
-from .linear_head import DEFAULT_PENALTY, choose_penalty, fit_linear_head
+from .linear_head import DEFAULT_PENALTY, choose_penalty, fit_linear_head, held_out_logits
 
 # A worker's batch: enough rows to keep its matrix products busy, few enough for BERT-base's arrays.
 READING_TOKENS = 1024
-FOLDS = 5
 
 
 def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
@@ -51,9 +50,8 @@ def linear_head_logits(features, labels, classes, splits, *, seed=0):
     features: (B, K); labels: (B,), -1 where there is none; splits: {name: (first, last)}.
 
     A head is over-confident about the sentences it was fitted on, and a student would learn that
-    from it. So the logits of a train sentence come from a head that has not seen it: the train
-    split is cut into FOLDS parts, and each part's logits come from the head fitted on the others.
-    All other splits' come from one head fitted on the whole of train.
+    from it. So the logits of a train sentence come from a head that has not seen it (see
+    `held_out_logits`); all other splits' come from one head fitted on the whole of train.
     """
     train, dev = slice(*splits["train"]), slice(*splits.get("dev", (0, 0)))
     x, y = features[train], labels[train]
@@ -62,10 +60,5 @@ def linear_head_logits(features, labels, classes, splits, *, seed=0):
         penalty = choose_penalty(x, y, classes, features[dev], labels[dev])
     weight, bias = fit_linear_head(x, y, classes, penalty=penalty)
     logits = features @ weight + bias  # (B, C)
-    train_logits = logits[train]  # a view
-    fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
-    for held_out in np.unique(fold):
-        kept, held = fold != held_out, fold == held_out
-        weight, bias = fit_linear_head(x[kept], y[kept], classes, penalty=penalty)
-        train_logits[held] = x[held] @ weight + bias
+    logits[train] = held_out_logits(x, y, classes, penalty=penalty, seed=seed)
     return logits

@@ -1,15 +1,26 @@
-"""Logits of a whole corpus, batch by batch.
+"""What a student makes of a whole corpus, batch by batch.
 
-Letters: S sentences, N packed tokens, C classes.
+Letters: T spike steps, S sentences, B those of a batch, N packed tokens, D width, C classes.
 """
 
 import numpy as np
 
 from ..data.batches import batch_indices, make_batch
+from ..data.tokenizer import encode_texts
 from ..models.kinds import kind_of
+from ..models.spikebert import spikebert_forward
+
+# A batch: enough rows to keep the matrix products busy.
+READING_TOKENS = 2048
 
 
-def predict_logits(params, config, ids, offsets, *, max_tokens=2048, backend="numba"):
+def classify(texts, tokenizer, params, config):
+    """Logits (S, C) of S texts, and how many of them were cut to the model's max_tokens."""
+    encoded = encode_texts(tokenizer, texts, max_tokens=config.max_tokens)
+    return predict_logits(params, config, encoded.ids, encoded.offsets), encoded.truncated
+
+
+def predict_logits(params, config, ids, offsets, *, max_tokens=READING_TOKENS, backend="numba"):
     """(S, C) float32 in the corpus' order, from ids (N,) and offsets (S + 1,)."""
     forward = kind_of(config).forward
     logits = np.empty((len(offsets) - 1, config.classes), np.float32)
@@ -18,6 +29,20 @@ def predict_logits(params, config, ids, offsets, *, max_tokens=2048, backend="nu
         output, _ = forward(batch.ids, batch.offsets, params, config, backend=backend, taps=False)
         logits[index] = output.logits
     return logits
+
+
+def pooled_features(params, config, ids, offsets):
+    """(S, D) float32: what the head of a SpikeBERT would read, the layer-normed spike counts of the
+    last block, averaged over the sentence's tokens and the T steps."""
+    from tqdm import tqdm
+
+    features = np.empty((len(offsets) - 1, config.width), np.float32)
+    batches = batch_indices(offsets, max_tokens=READING_TOKENS)
+    for index in tqdm(batches, desc="read", leave=False):
+        batch = make_batch(ids, offsets, None, index)
+        _, cache = spikebert_forward(batch.ids, batch.offsets, params, config, taps=False)
+        features[index] = cache.head.linear.x.mean(axis=0)  # (T, B, D) -> (B, D)
+    return features
 
 
 def accuracy(logits, labels):

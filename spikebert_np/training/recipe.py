@@ -7,8 +7,8 @@
     [cache]               what is kept of what it says
     [stage1]              the text and how many of its sentences; [stage1.training]. May be absent
     [model] [neuron]      the student, in both stages and trained directly
-    [stage2]              how many sentences of that text stage 2 learns from too, by the teacher's
-                          logits; [stage2.training]
+    [stage2]              how many sentences of that text, and how many spans of each training text,
+                          stage 2 learns from too, by the teacher's logits; [stage2.training]
     [direct.training] [textcnn.training] [spiking_textcnn.training]
     [textcnn.model] [spiking_textcnn.model] [spiking_textcnn.neuron]
 
@@ -96,16 +96,24 @@ class Stage1Settings:
 
 @dataclass(frozen=True)
 class Stage2Settings:
-    """sentences: so many of stage 1's text, drawn as there, are learnt from as well.
+    """What is learnt from as well, of which the fine-tuned teacher's logits are all that is known.
 
-    They have no label: the fine-tuned teacher's logits are all that is known of them.
+    sentences: so many of stage 1's text, drawn as there. spans: so many runs of words of each
+    training text (see `data/spans.py`).
     """
 
     sentences: int = 0
+    spans: int = 0
 
     def __post_init__(self):
-        if self.sentences < 0:
-            raise ValueError(f"sentences = {self.sentences}: it must be 0 or more")
+        for name in ("sentences", "spans"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name} = {value}: it must be 0 or more")
+
+    @property
+    def more(self):
+        """Whether there is more than the training texts."""
+        return bool(self.sentences or self.spans)
 
 
 @dataclass(frozen=True)

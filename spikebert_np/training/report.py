@@ -52,7 +52,7 @@ def run_report(out, stage, config, settings, tables, records):
         lines += [
             "```",
             f"spikebert evaluate {out} --data FILE --json",
-            f'spikebert predict {out} "a sentence of your own"',
+            f'spikebert predict --run {out} "a sentence of your own"',
             "```",
             "",
         ]

@@ -152,7 +152,7 @@ def _writing(out):
 
 
 @contextmanager
-def _new_run_folder(out):
+def new_run_folder(out):
     """A hidden folder beside `out`, which takes its name when all went well, else is deleted."""
     made = [path for path in (out, *out.parents) if not os.path.lexists(path)]
     make_run_folder(out)
@@ -197,7 +197,7 @@ def run_stage(
     check_fit(cache, stage, corpus, dev, config, settings)
     word_rows = starting_rows(cache, settings) if settings.w_emb else None
     records = []
-    with _new_run_folder(out.resolve()) as folder:
+    with new_run_folder(out.resolve()) as folder:
         with _writing(out):
             write_config(folder, config_tables(config) | tables)
             (folder / "metrics.jsonl").touch()
