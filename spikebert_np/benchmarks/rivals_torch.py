@@ -143,7 +143,7 @@ class TorchStudent:
         )
 
     def windows(self, x, layout):
-        """(N, D_emb) -> (N, K D_emb): each token beside its neighbours, zeros where there are none."""
+        """(N, D_emb) -> (N, K D_emb): each token and its neighbours, zeros where it has none."""
         width = self.config.kernel_width
         left, length = (width - 1) // 2, layout.size[1]
         x = F.pad(layout.pad(x[None])[0], (0, 0, left, width - 1 - left))  # (B, L + K - 1, D_emb)
