@@ -65,7 +65,11 @@ def _announce_compilation():
             module = event.data["dispatcher"].py_func.__module__ or ""
             if not self.said and module.startswith(__package__.partition(".")[0]):
                 self.said = True
-                print("Compiling the kernels, for once: a minute ...", file=sys.stderr, flush=True)
+                print(
+                    "Compiling the kernels: up to a minute, the first time only ...",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
         def on_end(self, event):
             pass
