@@ -35,8 +35,8 @@ ORDER = {
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill inference "
     "shrink loop linear_head frozen_teacher workers teacher_loop finetune_teacher "
     "pretrain_teacher report corpora word_rows stages sparse_head baselines recipe estimate",
-    "benchmarks": "timing students training_step lif inference profile rivals_torch teacher_onnx "
-    "suite",
+    "benchmarks": "timing students training_step lif inference profile neurons_torch student_torch "
+    "rivals_torch teacher_onnx suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
     "materials reproduction reproduce gradcheck bench",

@@ -268,7 +268,7 @@ def test_a_baselines_run_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize("library", suite.TORCH)
 def test_a_rival_computes_what_we_do(student, library, monkeypatch):
     pytest.importorskip(library)
-    from spikebert_np.benchmarks import rivals_torch
+    from spikebert_np.benchmarks import neurons_torch, rivals_torch
     from spikebert_np.errors import InputError
 
     work = students.draw_batches(student, 1, sentences=3)[0]
@@ -276,13 +276,13 @@ def test_a_rival_computes_what_we_do(student, library, monkeypatch):
     assert distance <= rivals_torch.BOUNDS[library]
     x, ds = lif.draw_currents(1, 3000)
     for ours, theirs in zip(
-        lif.run_lif(x, ds), rivals_torch.new_rival_lif(library, lif.NEURON)(x, ds), strict=True
+        lif.run_lif(x, ds), neurons_torch.new_rival_lif(library, lif.NEURON)(x, ds), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert np.isfinite(rivals_torch.new_rival_step(student, library)(work))
-    make = rivals_torch.LIFS[library]
+    make = neurons_torch.LIFS[library]
     other = replace(CONFIG.neuron, tau=3.0)
-    monkeypatch.setitem(rivals_torch.LIFS, library, lambda neuron, dtype: make(other, dtype))
+    monkeypatch.setitem(neurons_torch.LIFS, library, lambda neuron, dtype: make(other, dtype))
     with pytest.raises(InputError, match="no rival"):
         rivals_torch.distance_from_ours(student, library, *work)
 
@@ -291,7 +291,7 @@ def test_a_rival_computes_what_we_do(student, library, monkeypatch):
 def test_a_sentence_of_any_length_is_padded_and_packed_again():
     torch = pytest.importorskip("torch")
     pytest.importorskip("spikingjelly")
-    from spikebert_np.benchmarks.rivals_torch import Layout
+    from spikebert_np.benchmarks.student_torch import Layout
 
     x = torch.randn(4, 17, 8)
     layout = Layout(np.cumsum([0, *LENGTHS]))

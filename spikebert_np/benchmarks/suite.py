@@ -94,7 +94,7 @@ def rival_rows(student, rounds, libraries):
         yield Row(f"vs_{library}", "", label, vs, student.rates["all"], detail)
 
 
-def pad(student, work, length=PADDED, rng=None):
+def pad(student, work, length=PADDED):
     """The same sentences as the published training reads them: each of `length` tokens, B L in all,
     cut or filled up with the id 0, which attention and mean then see."""
     batch = work[0]
@@ -103,7 +103,7 @@ def pad(student, work, length=PADDED, rng=None):
     for row, start, stop in zip(ids, batch.offsets, batch.offsets[1:], strict=False):
         row[: stop - start] = batch.ids[start : min(stop, start + length)]
     padded = Batch(ids.ravel(), np.arange(len(ids) + 1) * length, None, batch.index)
-    return draw_targets(student, padded, rng or np.random.default_rng(0))
+    return draw_targets(student, padded, np.random.default_rng(0))
 
 
 def epoch_rows(student, rounds):
@@ -134,7 +134,7 @@ def lif_rows(rounds, libraries):
     move = lif.BytesMover(x)
     sides = {"ours": lambda work: lif.run_lif(*work), "copy": lambda _: move()}
     for library in libraries:
-        from .rivals_torch import new_rival_lif
+        from .neurons_torch import new_rival_lif
 
         rival = new_rival_lif(library, lif.NEURON)
         sides[library] = lambda work, rival=rival: rival(*work)

@@ -76,22 +76,22 @@ def run_bench(args):
     libraries = [name for name in suite.TORCH if name not in missing]
     main, rows = students[0], []
     for student in students:
-        _tell(f"a training step, {student.name}")
+        _tell(f"measuring a training step: {student.name}")
         rows += suite.step_rows(student, args.rounds)
-    _tell("the neuron, inference")
+    _tell("measuring the neuron and inference")
     rows += suite.lif_rows(args.rounds, libraries)
     rows += suite.inference_rows(main, args.rounds, None if "onnxruntime" in missing else texts)
     if libraries:
-        _tell(f"a training step, {' and '.join(libraries)}")
+        _tell(f"measuring a training step of {' and '.join(libraries)}")
         rows += suite.rival_rows(main, args.rounds, libraries)
     if "spikingjelly" in libraries:
-        _tell("a training step, padded")
+        _tell("measuring a training step of spikingjelly, padded")
         rows += suite.epoch_rows(main, args.rounds)
     _print_ratios(rows)
     _print_students(students, args.data or TOY)
     if args.profile:
         for student in students:
-            _tell(f"the parts of a step, {student.name}")
+            _tell(f"measuring the parts of a step: {student.name}")
             _print_profile(student, args.rounds)
     for sentence in dict.fromkeys(missing.values()):
         print(f"\n{sentence}")
@@ -118,7 +118,7 @@ def _students(run_folder, texts):
     offsets = students[0].offsets if students else toy_offsets(texts)
     for width, blocks in SHAPES:
         if (name := shape_name(width, blocks)) not in [student.name for student in students]:
-            _tell(f"(first of all a student is trained) {name}")
+            _tell(f"training a student first: {name}")
             students.append(brief_student(width, blocks, offsets))
     return students
 
@@ -144,7 +144,7 @@ def _missing(against):
 
 
 def _tell(what):
-    print(f"measuring: {what} ...", file=sys.stderr, flush=True)
+    print(f"{what} ...", file=sys.stderr, flush=True)
 
 
 def _versions(rivals):
