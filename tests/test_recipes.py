@@ -5,9 +5,17 @@ import pytest
 from spikebert_np.cli import main
 from spikebert_np.errors import InputError
 from spikebert_np.models.bert import BertConfig
+from spikebert_np.models.spikebert import SpikeBertConfig
 from spikebert_np.training import estimate
 from spikebert_np.training.finetune_teacher import TeacherSettings
-from spikebert_np.training.recipe import STUDENTS, WITHOUT_TEACHER, load_recipe, recipe_names
+from spikebert_np.training.loop import TrainingSettings
+from spikebert_np.training.recipe import (
+    STUDENTS,
+    WITHOUT_TEACHER,
+    load_recipe,
+    recipe_names,
+    recipe_path,
+)
 
 NAMES = ["chnsenti", "cr", "mr", "sst2", "sst2-phrases", "sst5", "subj", "trec", "waimai"]
 
@@ -34,33 +42,44 @@ def test_each_trains_the_same_students(name):
         settings = recipe.training[student]
         for weight in ("w_ce", "w_kl", "w_feat", "w_emb"):
             assert getattr(settings, weight) == WITHOUT_TEACHER[weight]
-        assert settings.epochs == recipe.training["distilled"].epochs
+        # Not fewer: stage 2 learns from more text in each of its epochs.
+        assert settings.epochs >= recipe.training["distilled"].epochs
     assert recipe.models["direct"] == recipe.models["distilled"]
     assert bool(recipe.source) == (recipe.pretraining is None)
     # What stage 1 may not learn from is not even there.
-    assert recipe.stage1_training.w_ce == recipe.stage1_training.w_kl == 0
+    assert not recipe.stage1 or recipe.stage1_training.w_ce == recipe.stage1_training.w_kl == 0
+
+
+STAGE1 = """
+[stage1]
+sentences = 40000
+
+[stage1.training]
+epochs = 1
+"""
 
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("epochs = 3\nlearning_rate = 1e-3", "epoch = 4", "[stage2.training]: unknown key epoch"),
+        ("epochs = 2\nlearning_rate = 1e-3", "epoch = 4", "[stage2.training]: unknown key epoch"),
         ("[stage2.training]", "[stage3.training]", "unknown table [stage3]"),
         ("[stage1.training]", "[stage1.trainign]", "[stage1]: unknown key trainign"),
-        ("width = 256", "widht = 256", "unknown key widht"),
-        ("width = 256", "vocab_size = 9", "vocab_size is set by the cache"),
-        ("width = 256", 'kind = "textcnn"', "textcnn has no neurons"),
-        ("heads = 8", "heads = 7", "not a multiple of heads 7"),
+        ("width = 128", "widht = 256", "unknown key widht"),
+        ("width = 128", "vocab_size = 9", "vocab_size is set by the cache"),
+        ("width = 128", 'kind = "textcnn"', "textcnn has no neurons"),
+        ("heads = 4", "heads = 7", "not a multiple of heads 7"),
         ("tau = 2.0", "tua = 2.0", "[neuron]: unknown key tua"),
         ('source = "minilm"', "", "[teacher]: give either source"),
         ('source = "minilm"', 'sauce = "minilm"', "[teacher]: give either source"),
         ('source = "minilm"', 'source = "minilm"\nsauce = 1', "[teacher]: unknown key sauce"),
         ("dtype", "dtyp", "[cache]: unknown key dtyp"),
-        ('"float16"', '"float8"', 'dtype = "float8": choose'),
+        ('"int8"', '"float8"', 'dtype = "float8": choose'),
         ("layers = [3, 6]", "layers = [2, 4, 6]", "layers are 3, but the student has 2 blocks"),
         ("max_tokens", "hidden_sentences = 9\nmax_tokens", "hidden_sentences = 9 keeps"),
         ("layers = [3, 6]", "", "[cache]: lacks layers"),
         ("sentences = 40000", "sentences = 0", "[stage1]: sentences = 0: it must be at least 2"),
+        ('text = "unlabeled/imdb_unsup.txt"', "", "[data]: lacks text"),
         ("[direct.training]", "[direct.training]\nseed = 3", "seed is given by --seed"),
         ("[direct.training]", "[direct.model]\nwidth = 8", "[direct]: unknown key model"),
         ("task = ", "taks = ", "[data]: lacks task"),
@@ -72,9 +91,8 @@ def test_each_trains_the_same_students(name):
     ],
 )
 def test_a_mistake_is_named(tmp_path, old, new, words):
-    from spikebert_np.training.recipe import recipe_path
-
-    text = recipe_path("sst2").read_text("utf-8")
+    text = recipe_path("sst2").read_text("utf-8") + STAGE1
+    text = text.replace("[data]", '[data]\ntext = "unlabeled/imdb_unsup.txt"')
     assert old in text
     (tmp_path / "mine.toml").write_text(text.replace(old, new, 1), "utf-8")
     with pytest.raises(InputError) as caught:
@@ -85,19 +103,19 @@ def test_a_mistake_is_named(tmp_path, old, new, words):
 
 def test_the_estimate_repeats_what_was_measured(monkeypatch):
     """README: MiniLM is fine-tuned at 1,002 tokens a core-second, BERT-base at 147, with two
-    workers in 0.73 and 2.88 GB; a student of SST-2's example at about 1,200, in 2.2 GB."""
+    workers in 0.73 and 2.88 GB. Students of two blocks read 4,400 tokens a core-second 128 wide,
+    1,950 in 2.2 GB 256 wide: of that the estimate is a rough one."""
     monkeypatch.setattr(estimate, "worker_count", lambda: 2)
     for depth, width, speed, memory in ((6, 384, 1002, 0.73), (12, 768, 147, 2.88)):
         config = BertConfig(30522, width, depth, 12, 4 * width, 512, 2, 1e-12, classes=2)
         found = estimate.teacher_training(config, TeacherSettings(epochs=1), 1_000_000, 64)
         assert 1e6 / found.seconds / 2 == pytest.approx(speed, rel=0.1)
         assert memory < found.memory_bytes / 1e9 < 1.6 * memory
-    recipe = load_recipe("sst2")
-    from spikebert_np.models.spikebert import SpikeBertConfig
-
-    config = SpikeBertConfig(vocab_size=30522)
-    found = estimate.student_training(config, recipe.training["distilled"], 250_000)
-    assert 1e6 / found.seconds == pytest.approx(1200, rel=0.25)
+    settings = TrainingSettings(epochs=1)
+    for width, speed in ((128, 4400), (256, 1950)):
+        config = SpikeBertConfig(vocab_size=30522, width=width)
+        found = estimate.student_training(config, settings, 1_000_000)
+        assert 1 / 1.5 < 1e6 / found.seconds / speed < 1.5
     assert found.memory_bytes / 1e9 == pytest.approx(2.2, rel=0.25)
     assert estimate.count_tokens(["a fine film .", "房间很好。"], 128) == 2 + 4 + 2 + 5
     assert estimate.count_tokens(["a " * 500], 128) == 128

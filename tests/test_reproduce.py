@@ -29,6 +29,7 @@ task = "mood, 2 classes"
 about = "a few films"
 get = "write them yourself"
 dev_fraction = 0.4
+text = "unlabeled/reviews.txt"
 [teacher]
 source = "{teacher}"
 [teacher.finetuning]
@@ -37,7 +38,6 @@ epochs = 1
 layers = [1, 3]
 max_tokens = 20
 [stage1]
-text = "unlabeled/reviews.txt"
 sentences = 6
 [stage1.training]
 epochs = 1
@@ -286,7 +286,7 @@ def test_no_sentence_of_dev_is_drawn_from_stage_1s_text(home, tmp_path):
     work = Reproduction(load_recipe(home / "tiny.toml"), args)
     sentences = {"A long story.", "A dull and fine film.", "A story and a film."}
     assert set(work.start.sentences) == sentences | {"Not a film!", "Is it warm?"}
-    assert set(work._drawn(99)["train"].texts) == sentences
+    assert set(work._drawn(99)) == sentences
 
 
 def test_what_was_made_from_another_teacher_is_refused(home, copy, tmp_path, capsys):

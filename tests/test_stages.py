@@ -75,7 +75,7 @@ def test_one_seed_gives_one_result_and_another_seed_another(cache, tmp_path):
 
 def test_the_best_epoch_on_dev_is_kept(cache, tmp_path):
     settings = TrainingSettings(
-        epochs=6, batch_tokens=64, learning_rate=0.02, w_ce=1.0, w_feat=0.0, w_emb=0.0
+        epochs=6, batch_tokens=64, learning_rate=0.01, w_ce=1.0, w_feat=0.0, w_emb=0.0
     )
     _, records = train(tmp_path / "run", "finetune", cache, settings)
     scores = [record["dev_accuracy"] for record in records]

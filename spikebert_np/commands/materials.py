@@ -9,7 +9,8 @@ class Materials:
 
     corpus: {"train": Split} and, where it has one, "dev": Split; never a test split. classes: C.
     has_dev: whether the corpus has a dev split. data: the path of the corpus with a dev split.
-    about: the settings that all steps depend on. sentences, text, text_digest: of stage 1's text.
+    about: the settings that all steps depend on.
+    sentences, text, text_digest: of the unlabelled text.
     tuned: the fine-tuned teacher, general: the general one, each None where a step makes it.
     Raises InputError where the recipe, the corpus, the text and the teachers do not fit.
     """
@@ -40,20 +41,20 @@ class Materials:
         self._find_teachers()
 
     def _read_text(self):
-        """Stage 1's text: needed for stage 1, and for a teacher from nothing."""
+        """The unlabelled text, where anything is to be learnt from it."""
         from .teacher_train import training_sentences
 
         self.text, self.sentences, self.text_digest = None, [], ""
-        if stage1 := self.recipe.stage1:
-            self.text = self.args.text or self.args.data.absolute().parent / stage1.text
+        recipe = self.recipe
+        if recipe.stage1 or recipe.stage2.sentences or (recipe.data.text and not recipe.source):
+            self.text = self.args.text or self.args.data.absolute().parent / recipe.data.text
             if not self.text.exists():
                 raise InputError(
-                    f"{self.text}: stage 1 of {self.recipe.name} needs this text; put it there, or "
-                    "give --text FILE"
+                    f"{self.text}: {recipe.name} needs this text; put it there, or give --text FILE"
                 )
             self.sentences, self.text_digest = training_sentences([self.text])
         elif self.args.text:
-            raise InputError(f"--text: {self.recipe.name} has no stage 1; leave it out")
+            raise InputError(f"--text: {recipe.name} reads no unlabelled text; leave it out")
 
     def _find_teachers(self):
         """The general teacher and the fine-tuned one, each a path or None where a step makes it."""

@@ -51,7 +51,10 @@ def register(commands):
         "the flag twice for both",
     )
     reproduce.add_argument(
-        "--text", metavar="FILE", type=Path, help="stage 1's text (default: where the recipe says)"
+        "--text",
+        metavar="FILE",
+        type=Path,
+        help="the unlabelled text (default: where the recipe says)",
     )
     reproduce.add_argument("--json", action="store_true", help="print one line of JSON last")
     reproduce.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -89,7 +89,7 @@ class Reproduction:
         return steps
 
     def _text_cache(self, config, sentences):
-        """Tokens, settings and an Estimate of caching so many sentences of stage 1's text."""
+        """Tokens, settings and an Estimate of caching so many sentences of the unlabelled text."""
         from ..training import estimate
 
         settings, start = self.recipe.cache, self.start
@@ -198,8 +198,7 @@ class Reproduction:
         self._write_cache(self.start.tuned or self.out / "teacher", _unlabelled(texts), folder)
 
     def _drawn(self, count):
-        """So many sentences of stage 1's text, less those that dev has too; fewer are a part of
-        more."""
+        """So many sentences of the unlabelled text, less those of dev; fewer are a part of more."""
         import numpy as np
 
         drawn = np.sort(np.random.default_rng(0).permutation(len(self.start.sentences))[:count])

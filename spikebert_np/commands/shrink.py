@@ -21,7 +21,7 @@ def register(commands):
         "  taps       are left out: only training reads them\n"
         "  prune      the pieces that occur most in the texts keep their row, as many as fit; a\n"
         "             word whose piece is gone falls apart into smaller ones, down to letters\n"
-        "  quantise   each row of each matrix is int8 with one scale\n\n"
+        "  quantise   each row of the embedding is int8 with one scale, all else float16\n\n"
         "Prints what each step costs: dev accuracy, and how many dev sentences keep their answer. "
         "The weights lie in files of at most 4 MiB.",
         epilog="example:\n  spikebert shrink runs/sst2 --data data/sst2 --out runs/sst2-small",
@@ -92,7 +92,7 @@ def run_shrink(args):
         tables = config_tables(config) | {k: v for k, v in run.tables.items() if k == "training"}
         write_shrunk_run(folder, params, tables, tokenizer)
         shards = [path.stat().st_size for path in folder.glob("model.safetensors.*")]
-        costs.add("quantised to int8", load_run(folder).params, config, tokenizer, sum(shards))
+        costs.add("quantised", load_run(folder).params, config, tokenizer, sum(shards))
         (folder / "report.md").write_text(_report(costs.rows), "utf-8")
         size = sum(path.stat().st_size for path in folder.iterdir())
         if size > args.max_bytes:

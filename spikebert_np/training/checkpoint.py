@@ -188,7 +188,7 @@ def _load_weights(path, config, shards, where):
     if shards is not None and not (digests and isinstance(digests, list)):
         raise InputError(f"{where} [weights]: sha256 should be a list, one for each shard")
     try:
-        params = dequantise(load(read_shards(path, digests)) if digests else load_file(path))
+        params = dequantise(load(read_shards(path, digests))) if digests else load_file(path)
     except InputError:
         raise
     except Exception as error:  # the library raises others than its own for types NumPy lacks

@@ -16,7 +16,7 @@ from ..models.bert_checkpoint import tensor_names
 from .teacher_loop import training_bytes
 from .workers import worker_count
 
-TEACHER_RATE, STUDENT_RATE = 68e9, 34e9
+TEACHER_RATE, STUDENT_RATE = 68e9, 50e9
 PYTHON_BYTES = 350_000_000
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")
 

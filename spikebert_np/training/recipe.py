@@ -1,11 +1,12 @@
 """A recipe: all settings of one task, from the teacher to the table, in one TOML file.
 
-    [data]                what corpus, how to get it, its dev split where it has none
+    [data]                what corpus, how to get it, its dev split where it has none; the
+                          unlabelled text of its language
     [teacher]             source: a general teacher that is there already; or, for one from nothing,
                           [teacher.shape] and [teacher.pretraining]
     [teacher.finetuning]  how it learns the task
     [cache]               what is kept of what it says
-    [stage1]              the text and how many of its sentences; [stage1.training]. May be absent
+    [stage1]              how many sentences of that text; [stage1.training]. May be absent
     [model] [neuron]      the student, in both stages and trained directly
     [stage2]              how many sentences of that text, and how many spans of each training text,
                           stage 2 learns from too, by the teacher's logits; [stage2.training]
@@ -51,13 +52,18 @@ WITHOUT_TEACHER = {"w_ce": 1.0, "w_kl": 0.0, "w_feat": 0.0, "w_emb": 0.0, "embed
 
 @dataclass(frozen=True)
 class DataSettings:
-    """task: such as "sentiment, 2 classes"; about: one line; get: how to come by the corpus."""
+    """task: such as "sentiment, 2 classes"; about: one line; get: how to come by the corpus.
+
+    text: where unlabelled text of the kind lies, seen from the folder in which the corpus lies: for
+    a teacher from nothing, for stage 1 and for more sentences in stage 2.
+    """
 
     task: str
     about: str
     get: str
     dev_fraction: float = 0.1
     dev_seed: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,10 @@ class CacheSettings:
 
 @dataclass(frozen=True)
 class Stage1Settings:
-    """text: where the text lies, seen from the folder in which the corpus lies.
-
-    sentences: so many of the text's sentences, drawn by seed 0; fewer are a part of more. Those
+    """sentences: so many of the text's sentences, drawn by seed 0; fewer are a part of more. Those
     among them that are dev sentences too are left out.
     """
 
-    text: str
     sentences: int
 
     def __post_init__(self):
@@ -98,8 +101,8 @@ class Stage1Settings:
 class Stage2Settings:
     """What is learnt from as well, of which the fine-tuned teacher's logits are all that is known.
 
-    sentences: so many of stage 1's text, drawn as there. spans: so many runs of words of each
-    training text (see `data/spans.py`).
+    sentences: so many of the unlabelled text, drawn as in stage 1.
+    spans: so many runs of words of each training text (see `data/spans.py`).
     """
 
     sentences: int = 0
@@ -185,11 +188,12 @@ def load_recipe(name):
         stage1 = tables.read(Stage1Settings, "stage1")
     models, training = tables.students()
     stage2 = tables.read(Stage2Settings, "stage2")
-    if stage2.sentences and not stage1:
-        raise InputError(f"{path} [stage2]: sentences are of the text that [stage1] names; name it")
+    data = tables.read(DataSettings, "data")
+    if (stage1 or stage2.sentences) and not data.text:
+        raise InputError(f"{path} [data]: lacks text, of which sentences are to be drawn")
     recipe = Recipe(
         name=path.stem,
-        data=tables.read(DataSettings, "data"),
+        data=data,
         source=source,
         shape=shape,
         pretraining=pretraining,

@@ -1,14 +1,16 @@
-"""Weights small enough to ship: matrices as int8, the file cut into shards.
+"""Weights small enough to ship: embedding rows as int8, the file cut into shards.
 
-A matrix W (..., R, D) is stored as int8 under its key, and the scale of each of its rows (..., R)
-under `<key>.scale`: one times the other is W, to half a scale (`data/hidden_rows.py`). Vectors stay
-float32. The bytes of model.safetensors are cut into model.safetensors.0, .1, ...: joined end to end
-they are the file again.
+The embedding (R, D) is stored as int8 under its key, and the scale of each of its rows (R,) under
+`<key>.scale`: one times the other is the row, to half a scale (`data/hidden_rows.py`). All else, a
+tenth of the bytes, is float16. The bytes of model.safetensors are cut into model.safetensors.0, .1,
+...: joined end to end they are the file again.
 
 Letters: R rows, D width.
 """
 
 import hashlib
+
+import numpy as np
 
 from ..data.hidden_rows import decode_rows, encode_rows
 from ..errors import InputError
@@ -16,28 +18,20 @@ from ..errors import InputError
 SHARD_BYTES = 4 << 20
 
 
+_ROWS, _SCALE = "embedding.weight", "embedding.weight.scale"
+
+
 def quantise(params):
-    """What is stored of params, as above."""
-    stored = {}
-    for key, value in params.items():
-        stored[key] = value
-        if value.ndim > 1:
-            rows, scale = encode_rows(value.reshape(-1, value.shape[-1]), "int8")
-            stored[key] = rows.reshape(value.shape)
-            stored[f"{key}.scale"] = scale.reshape(value.shape[:-1])
-    return stored
+    """What is stored of float32 params, as above."""
+    stored = {key: value.astype(np.float16) for key, value in params.items() if key != _ROWS}
+    rows, scale = encode_rows(params[_ROWS], "int8")
+    return stored | {_ROWS: rows, _SCALE: scale}
 
 
 def dequantise(stored):
-    """Float32 params of what `quantise` gave; arrays without a scale as they are."""
-    params = dict(stored)
-    for key, value in stored.items():
-        scale = stored.get(f"{key}.scale")
-        if scale is not None and scale.shape == value.shape[:-1]:
-            rows = decode_rows(value.reshape(-1, value.shape[-1]), scale.reshape(-1))
-            params[key] = rows.reshape(value.shape)
-            del params[f"{key}.scale"]
-    return params
+    """Float32 params of what `quantise` gave."""
+    params = {key: value.astype(np.float32) for key, value in stored.items() if key != _SCALE}
+    return params | {_ROWS: decode_rows(stored[_ROWS], stored[_SCALE])}
 
 
 def write_shards(path, params):

@@ -51,8 +51,8 @@ def pieces_that_fit(ranked, params, max_bytes):
     """How many of the ranked pieces a run folder of max_bytes has room for."""
     from safetensors.numpy import save
 
-    width = params["embedding.weight"].shape[1]
-    rest = save(quantise({k: v for k, v in params.items() if k != "embedding.weight"}))
+    rows = params["embedding.weight"]  # (V, D_emb)
+    rest, width = save(quantise(params | {"embedding.weight": rows[:0]})), rows.shape[1]
     # Of a piece: a row of int8, its float32 scale, and `"piece":id,` in tokenizer.json.
     cost = [
         width + 4 + len(f"{json.dumps(piece, ensure_ascii=False)}:{number},".encode())
