@@ -41,6 +41,8 @@ setup(
             "snntorch>=1.0.0",
             "norse>=1.1.0",
             "transformers>=4.50",
+            "onnx>=1.17",
+            "onnxruntime>=1.20",
         ],
     },
     entry_points={"console_scripts": ["spikebert = spikebert_np.cli:main"]},

@@ -8,6 +8,7 @@ import sys
 from . import __version__
 from .commands import (
     ablate,
+    bench,
     data,
     demo,
     depth,
@@ -22,6 +23,7 @@ from .commands import (
     use,
 )
 from .errors import InputError
+from .process import keep_freed_memory
 
 
 def build_parser():
@@ -48,6 +50,7 @@ def build_parser():
         ablate,
         depth,
         gradcheck,
+        bench,
     ):
         module.register(commands)
     return parser
@@ -62,6 +65,7 @@ def main(argv=None):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that a terminal does not have
     args = build_parser().parse_args(argv)
+    keep_freed_memory()
     try:
         status = args.run(args) or 0
         if sys.stdout:

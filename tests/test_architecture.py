@@ -16,10 +16,10 @@ from spikebert_np.checking.cases import CASES
 PACKAGE = Path(spikebert_np.__file__).parent
 
 # From the ground up: a folder imports from those before it and from itself.
-FLOORS = ["layers", "blocks", "models", "analysis", "training", "commands"]
+FLOORS = ["layers", "blocks", "models", "analysis", "training", "benchmarks", "commands"]
 # Beside the floors: what a wing may import, and who may import it.
 WINGS = {
-    "data": (set(), {"analysis", "training", "commands"}),
+    "data": (set(), {"analysis", "training", "benchmarks", "commands"}),
     "checking": ({"layers", "blocks", "models", "training"}, {"commands"}),
 }
 # Within a folder a file imports only from files to its left. A new file is given its place here.
@@ -36,9 +36,11 @@ ORDER = {
     "shrink loop linear_head frozen_teacher workers teacher_loop finetune_teacher "
     "pretrain_teacher report corpora word_rows stages sparse_head baselines recipe estimate "
     "ablations depth",
+    "benchmarks": "timing students training_step lif inference profile neurons_torch student_torch "
+    "rivals_torch teacher_onnx suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
-    "materials reproduction reproduce ablation ablation_table ablate depth gradcheck",
+    "materials reproduction reproduce ablation ablation_table ablate depth gradcheck bench",
     "data": "work_folder download formats readers split sentences spans tokenizer hidden_rows "
     "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
@@ -86,8 +88,8 @@ def imported_modules(path):
 
 def is_allowed(importer, imported):
     """Whether the module `importer` may import the module `imported`, both tuples."""
-    if imported in ((), ("errors",), ("folders",), ("files",)):
-        return True  # the version, the one exception of the user's mistakes, folders and files
+    if imported in ((), ("errors",), ("folders",), ("files",), ("process",)):
+        return True  # the version, the user's mistakes, folders, files, the process' own settings
     if importer in (("cli",), ("__main__",)):
         return imported[0] in ("cli", "commands")
     here, there = importer[0], imported[0]
@@ -163,7 +165,7 @@ def test_importing_loads_nothing_heavy():
     modules = [
         ".".join(("spikebert_np", *module_name(path)))
         for path in FILES
-        if not path.stem.endswith("_numba") and path.stem != "__main__"
+        if not path.stem.endswith(("_numba", "_torch", "_onnx")) and path.stem != "__main__"
     ]
     heavy = {"numba", "matplotlib", "tokenizers", "torch", "transformers"}
     assert not heavy & loaded_by(modules)

@@ -87,3 +87,110 @@ def test_numbas_configuration_stays_as_the_host_set_it(tmp_path, monkeypatch):
         compiled = kernel.kernel()(run)
         assert tmp_path / root / "kernels" in Path(compiled.stats.cache_path).parents
         assert users == config.CACHE_DIR
+
+
+THREADS = """
+import threading
+import numpy as np
+from spikebert_np.layers.lif import LIFNeuron, lif_backward, lif_forward
+from spikebert_np.layers.linear import linear_backward, linear_forward
+
+def work(seed):
+    rng = np.random.default_rng(seed)
+    x, weight = rng.standard_normal((3, 40, 16)), rng.standard_normal((16, 8))
+    s, cache = lif_forward(x, neuron=LIFNeuron(), backend="numba")
+    y, linear_cache = linear_forward(s, weight, np.zeros(8), backend="events")
+    ds, *_ = linear_backward(y, linear_cache)
+    return lif_backward(ds, cache)
+
+seeds = range(8)
+found = {}
+# All of them meet at the first call, which loads or compiles the kernels, too.
+threads = [threading.Thread(target=lambda i=i: found.update({i: work(i)})) for i in seeds]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert all((found[i] == work(i)).all() for i in seeds), found.keys()
+
+from numba.np.ufunc import parallel
+print(float(parallel._is_initialized))
+"""
+
+
+def test_kernels_called_by_many_threads_at_once_need_no_lock_and_start_no_threads(tmp_path):
+    command = [sys.executable, "-c", THREADS]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0.0\n"
+
+
+def kernels():
+    """All compiled functions of the package."""
+    import importlib
+    import pkgutil
+
+    for module in pkgutil.walk_packages(spikebert_np.__path__, "spikebert_np."):
+        if module.name.endswith("_numba"):
+            for value in vars(importlib.import_module(module.name)).values():
+                if hasattr(value, "py_func"):
+                    yield value
+
+
+def test_no_kernel_asks_for_numbas_threads():
+    found = list(kernels())
+    assert len(found) > 10
+    assert not any(kernel.targetoptions.get("parallel") for kernel in found)
+
+
+def test_the_first_compilation_is_announced_once_and_later_ones_are_not(tmp_path):
+    said = []
+    for _ in range(2):
+        environment = {**os.environ, "SPIKEBERT_HOME": str(tmp_path)}
+        for name in ("NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT"):
+            environment.pop(name, None)
+        command = [sys.executable, "-c", DERIVATIVE_AT_0]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        said.append(done.stderr)
+    assert said == ["Compiling the kernels: up to a minute, the first time only ...\n", ""]
+
+
+COUNT = """
+import sys
+hits = misses = 0
+for name, module in list(sys.modules.items()):
+    if name.startswith("spikebert_np.") and name.endswith("_numba"):
+        for kernel in vars(module).values():
+            if hasattr(kernel, "stats"):
+                hits += sum(kernel.stats.cache_hits.values())
+                misses += sum(kernel.stats.cache_misses.values())
+print(hits, misses)
+"""
+
+
+WARM_UP = """
+from spikebert_np.commands import demo
+from spikebert_np.data.shipped import TOY, open_cache
+demo._compile(open_cache(TOY))
+"""
+DEMO = """
+import sys
+from spikebert_np.cli import main
+from spikebert_np.commands import demo
+demo.MODEL = {**demo.MODEL, "width": 16, "mlp_width": 16, "heads": 2}
+demo.STAGE1, demo.STAGE2 = {**demo.STAGE1, "epochs": 1}, {**demo.STAGE2, "epochs": 1}
+assert main(["demo", "--out", sys.argv[1]]) == 0
+"""
+
+
+@pytest.mark.slow
+def test_what_a_demo_begins_with_is_all_that_it_compiles_and_a_second_one_compiles_nothing(
+    tmp_path,
+):
+    counts = []
+    for code in (WARM_UP, DEMO):
+        command = [sys.executable, "-c", code + COUNT, str(tmp_path / "demo")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        counts.append([int(count) for count in done.stdout.split()[-2:]])
+    (hits, misses), (hits_of_demo, misses_of_demo) = counts
+    assert misses_of_demo == 0
+    assert hits_of_demo == hits + misses > 5

@@ -105,7 +105,6 @@ def _compile(cache):
     from ..training.stages import new_student, student_config
     from ..training.word_rows import teacher_word_rows
 
-    print("Compiling the kernels (about a minute, on the first run only) ...", flush=True)
     settings = TrainingSettings(epochs=1, w_feat=1.0)
     config = student_config(cache, width=8, heads=2, blocks=2)
     corpus = slice_corpus(split_corpus(cache, "train"), 0, 4)

@@ -6,6 +6,12 @@ pass would silently not run. So each state of all the kernels' files has a cache
 One that no process has begun with for 30 days is deleted; a process that still runs has its kernels
 in memory, and Numba makes the folder again for the next one it compiles.
 
+The first compilation, which takes about a minute in all, is announced by one line.
+
+A kernel runs on the thread that calls it and starts no other, so that Numba's own threads, which
+would fight with those of the matrix products and allow one caller at a time, never come to life.
+Any number of Python's threads may call kernels at once: `training/workers.py` has one a core.
+
 A division by zero gives infinity or NaN, as in NumPy. Python's exception instead would be a branch
 in every loop that divides, and no such loop vectorises: layer norm + LIF then takes three times as
 long.
@@ -15,9 +21,11 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from ..folders import user_folder
@@ -30,6 +38,8 @@ def kernel(**options):
     """A decorator: `numba.njit` that lets go of the GIL, cached in `cache_folder`."""
     from numba import config, njit
 
+    _announce_compilation()
+
     def decorate(function):
         # Numba settles where a function is cached while it decorates it. The host's own kernels
         # go where they went before.
@@ -41,6 +51,30 @@ def kernel(**options):
             config.CACHE_DIR = users
 
     return decorate
+
+
+@cache
+def _announce_compilation():
+    """Have the first kernel that is compiled, and not read from disk, say so on standard error."""
+    from numba.core import event
+
+    class Announcer(event.Listener):
+        said = False
+
+        def on_start(self, event):
+            module = event.data["dispatcher"].py_func.__module__ or ""
+            if not self.said and module.startswith(__package__.partition(".")[0]):
+                self.said = True
+                print(
+                    "Compiling the kernels: up to a minute, the first time only ...",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+        def on_end(self, event):
+            pass
+
+    event.register("numba:compile", Announcer())
 
 
 def cache_folder(users=""):

@@ -1,0 +1,1 @@
+"""Floor 5: what `spikebert bench` measures, one subject a file."""

@@ -1,0 +1,62 @@
+"""A against B, fairly: by turns, in one process, on the same work.
+
+What else a machine does stretches a time. So all sides do a round of work one after the other, the
+next round in reverse order, and what counts is the quotient within a round: its median over the
+rounds, and its quartiles.
+"""
+
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Ratio(NamedTuple):
+    """How many times as long one side takes as another."""
+
+    median: float
+    low: float  # first quartile over the rounds
+    high: float  # third quartile
+    cores: float  # the median of the same in seconds of all cores, which other work stretches less
+
+
+def clocks():
+    """(seconds, seconds of all of this process' threads)."""
+    return np.array([perf_counter(), process_time()])
+
+
+def alternate(sides, rounds):
+    """{side: (rounds, 2) times as of `clocks`} of sides = {name: function of a round's work}.
+
+    rounds: the work of each round, at least one. Each side does the first once more beforehand,
+    untimed: it compiles, and its buffers are warm.
+    """
+    for side in sides.values():
+        side(rounds[0])
+    times = {name: [] for name in sides}
+    for number, work in enumerate(rounds):
+        for name in list(sides) if number % 2 else reversed(sides):
+            started = clocks()
+            sides[name](work)
+            times[name].append(clocks() - started)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def ratio(over, under):
+    """The Ratio of two sides' times, (rounds, 2) each."""
+    wall, cores = (over / under).T  # (rounds,) each
+    low, median, high = np.percentile(wall, [25, 50, 75])
+    return Ratio(float(median), float(low), float(high), float(np.median(cores)))
+
+
+def median_seconds(times):
+    """Of (rounds, 2) times, the median of the wall clock's."""
+    return float(np.median(times[:, 0]))
+
+
+def blas_threads():
+    """How many threads NumPy's matrix products use here: a rival is given as many."""
+    from threadpoolctl import threadpool_info
+
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(pools, default=1)

@@ -1,0 +1,43 @@
+"""How a process is set up for training: what its threads wait for, and what it does with memory.
+
+Nothing here changes a result, and a setting that the environment has already is left alone.
+
+Threads. The compiled kernels run on the thread that calls them and start no others; only the matrix
+products have a pool, OpenBLAS's. After each product its idle threads spin for 2^26 processor cycles
+in case of another, which costs a core 25 ms; a network's next product is further off than that, or
+at once. `let_blas_sleep` sends them to sleep after 2^4 cycles, by OPENBLAS_THREAD_TIMEOUT, which
+OpenBLAS reads while NumPy is first imported: importing `spikebert_np` before NumPy is enough, and
+after it changes nothing.
+
+Memory. glibc gives a large array's pages back to the system when the array is freed and asks for
+new ones, cleared, for the next: a tenth of a training step's time. `keep_freed_memory` has it keep
+them for the next array. This is for the command line, whose process is ours; a program that imports
+the package decides for itself.
+"""
+
+import ctypes
+import os
+import sys
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+KEPT_BYTES = 1 << 30
+
+
+def let_blas_sleep():
+    """Idle threads of matrix products sleep, if NumPy is not imported yet."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
+
+def keep_freed_memory():
+    """Freed arrays are used again; True where the C library can do so and was let."""
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # no glibc: macOS, Windows, musl
+        return False
+    # One heap for all threads: that of another thread is capped, so that an array would not fit.
+    settings = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_ARENA_MAX: 1}
+    return all(mallopt(name, value) == 1 for name, value in settings.items())
