@@ -24,7 +24,7 @@ def measure(cache, name, **shape):
     return measure_depth(cache, remedy, **shape, quiet=True)
 
 
-@pytest.mark.parametrize(("seed", "silent"), [(1, True), (6, False)])
+@pytest.mark.parametrize(("seed", "silent"), [(1, True), (4, False)])
 def test_where_tokens_stay_silent_the_gradient_explodes_unless_the_threshold_is_low(
     cache, seed, silent
 ):
