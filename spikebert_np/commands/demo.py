@@ -10,7 +10,7 @@ from time import perf_counter
 
 from .options import at_least
 
-# Positions as strong as words: in these sentences order decides as often as a word does. No windows,
+# Positions as strong as words: in these sentences order decides as often as a word. No windows,
 # so that the row without attention shows what it alone does here: let words meet.
 MODEL = {
     "width": 96, "mlp_width": 192, "blocks": 2, "heads": 4, "position_std": 1.0, "dropout": 0.0,
