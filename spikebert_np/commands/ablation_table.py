@@ -91,7 +91,7 @@ def ablations_page(work, rows, costs, command):
     train, dev = (splits[name][1] - splits[name][0] for name in ("train", "dev"))
     shape = "{blocks} blocks, {width} wide, {heads} heads, {steps} steps".format(**base.model)
     stage1 = ""
-    if work.text:
+    if any(row["name"] == "stage1" for row in rows):
         first, last = work.text.splits["train"]
         stage1 = _STAGE1.format(sentences=last - first)
     head = _HEAD.format(base=shape, stage1=stage1, epochs=work.budget.epochs, train=train, dev=dev)
