@@ -18,6 +18,7 @@ the package decides for itself.
 import ctypes
 import os
 import sys
+from contextlib import suppress
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -39,5 +40,15 @@ def keep_freed_memory():
     except (OSError, AttributeError, TypeError):  # no glibc: macOS, Windows, musl
         return False
     # One heap for all threads: that of another thread is capped, so that an array would not fit.
-    settings = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_ARENA_MAX: 1}
-    return all(mallopt(name, value) == 1 for name, value in settings.items())
+    done = [
+        mallopt(name, value) for name, value in ((M_TRIM_THRESHOLD, KEPT_BYTES), (M_ARENA_MAX, 1))
+    ]
+    # Before 2.35 glibc refuses a threshold above 32 MiB.
+    done.append(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, 32 << 20))
+    return all(done)
+
+
+def give_freed_memory_back():
+    """What is kept of freed arrays goes back to the system, where the C library can do so."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

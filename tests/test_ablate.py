@@ -139,6 +139,22 @@ def test_runs_of_another_budget_are_refused_by_name(out, done, capsys):
     assert ablate(out, done, "--only", "cosine", "--epochs", "2", "--seeds", "1") == 2
 
 
+def test_a_budget_is_refused_before_anything_is_trained(out, tmp_path, capsys):
+    to = ["ablate", str(out), "--to", str(tmp_path / "to"), "--seeds", "1", "--quiet"]
+    assert main([*to, "--width", "8", "--epochs", "1", "--only", "base"]) == 0
+    assert main([*to, "--width", "8", "--epochs", "2", "--only", "no-kl"]) == 2
+    assert "base/seed0: was made with " in capsys.readouterr().err
+    assert not (tmp_path / "to" / "no-kl").exists()
+
+
+def test_the_steps_of_reproduce_are_not_shadowed(out, capsys):
+    before = sorted(out.iterdir())
+    for command in ("ablate", "depth"):
+        assert main([command, str(out), "--to", str(out)]) == 2
+        assert "holds the steps of `spikebert reproduce`" in capsys.readouterr().err
+    assert sorted(out.iterdir()) == before
+
+
 def test_a_name_that_is_none_is_refused(out, tmp_path, capsys):
     assert ablate(out, tmp_path / "to", "--only", "base,no-kll") == 2
     assert "no-kll is not one of base, stage1" in capsys.readouterr().err

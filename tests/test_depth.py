@@ -8,6 +8,7 @@ from tiny import make_cache
 
 from spikebert_np.analysis.depth_plot import depth_figure
 from spikebert_np.cli import main
+from spikebert_np.training import depth
 from spikebert_np.training.depth import REMEDIES, measure_depth
 
 ARGS = ["--width", "8", "--blocks", "3", "--updates", "2", "--seeds", "2", "--quiet"]
@@ -49,6 +50,29 @@ def test_both_measurements_are_of_every_block_and_training_lies_between(cache):
     assert 0 <= measured["dev_accuracy"] <= 1
     # Of another remedy the first gradient differs: each block has a loss of its own here.
     assert measured["start"]["gradient"] != measure(cache, "as-it-is")["start"]["gradient"]
+
+
+def test_both_classes_are_learnt_where_a_corpus_has_one_behind_the_other(tmp_path, monkeypatch):
+    cache = make_cache(tmp_path, train=120)
+    first, last = cache.splits["train"]
+    cache.labels[first:last].sort()
+    seen = []
+    learn = depth.train
+
+    def spy(params, config, settings, corpus, **options):
+        seen.append(corpus.labels)
+        return learn(params, config, settings, corpus, **options)
+
+    monkeypatch.setattr(depth, "train", spy)
+    measure(cache, "as-it-is", updates=1)
+    assert len(seen[0]) < 60
+    assert set(seen[0].tolist()) == {0, 1}
+
+
+def test_hidden_states_of_a_part_are_not_enough(tmp_path, capsys):
+    make_cache(tmp_path, train=20, hidden_sentences=9)
+    assert main(["depth", str(tmp_path), *ARGS]) == 2
+    assert "hidden states for only part" in capsys.readouterr().err
 
 
 def test_command_table_and_plot(cache, capsys):

@@ -150,7 +150,7 @@ def test_the_first_compilation_is_announced_once_and_later_ones_are_not(tmp_path
         command = [sys.executable, "-c", DERIVATIVE_AT_0]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         said.append(done.stderr)
-    assert said == ["Compiling the kernels: up to a minute, the first time only ...\n", ""]
+    assert said == ["Compiling kernels, each once: up to a minute ...\n", ""]
 
 
 COUNT = """

@@ -53,22 +53,29 @@ class Layout:
         return total / torch.from_numpy(self.lengths)[:, None]
 
 
+def check_rival(student):
+    """Raises InputError where neuron or model are none that a rival can be."""
+    config = student.config
+    neuron = config.neuron
+    same = neuron.surrogate == "atan" and neuron.reset == "hard" and neuron.v_reset == 0
+    usual = config.encoder == "lif" and config.projection and config.norm == "layer"
+    if not (same and neuron.detach_reset and usual and config.tap == "linear_norm"):
+        raise InputError(
+            f"{student.origin}: bench has no rival for this neuron or model; give a run with the "
+            "default ones, or leave --against out"
+        )
+
+
 class TorchStudent:
     """A student's parameters as tensors (linear weights as (D_out, D_in), PyTorch's way).
 
-    library: "spikingjelly" or "snntorch". Raises InputError where neuron or model are none that the
-    rival can be.
+    library: "spikingjelly" or "snntorch". Raises InputError as check_rival does.
     """
 
     def __init__(self, student, library, dtype="float32", *, dropout=True):
+        check_rival(student)
         config = student.config
         neuron = config.neuron
-        same = neuron.surrogate == "atan" and neuron.reset == "hard" and neuron.v_reset == 0
-        if not (same and neuron.detach_reset and config.encoder == "lif" and config.projection):
-            raise InputError(
-                f"{student.origin}: bench has no rival for this neuron or encoder; give a run with "
-                "the default ones, or leave --against out"
-            )
         self.config, self.dropout = config, config.dropout if dropout else 0.0
         self.p = {
             key: torch.tensor(

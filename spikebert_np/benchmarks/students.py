@@ -66,7 +66,7 @@ def run_student(directory, texts):
     tokenizer = load_tokenizer(run.directory / "tokenizer.json")
     ids, offsets, _ = encode_texts(tokenizer, texts, max_tokens=config.max_tokens)
     if not config.teacher_width:  # it left its taps behind: the losses of both stages need some
-        config = replace(config, teacher_width=config.embedding_width)
+        config = replace(config, teacher_width=config.embedding_width, tap="linear_norm")
         params = init_spikebert(config, np.random.default_rng(0)) | params
     return _student(str(directory), config, params, ids, offsets)
 

@@ -59,7 +59,7 @@ def linear_products(config, tokens, sentences):
             yield rows, width, width  # out
         yield rows, width, config.mlp_width
         yield rows, config.mlp_width, width
-        if config.teacher_width:
+        if config.teacher_width and config.tap != "none":
             yield tokens, width, config.teacher_width  # of the mean over time
     yield sentences, width, config.classes  # of the mean over tokens and time
 

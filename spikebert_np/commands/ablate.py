@@ -63,21 +63,21 @@ def register(commands):
 def run_ablate(args):
     """Plan, say so, run, write the table."""
     from ..analysis.attention_cost import attention_costs
-    from .ablation import Ablation
+    from .ablation import Ablation, separate_folder
     from .ablation_table import ablation_rows, write_ablations
     from .steps import locked, make_plan, print_plan, run_plan
 
     with patient_output():
-        to = args.to or args.out / "ablations"
+        to = separate_folder(args.out, args.to or args.out / "ablations")
         budget = Budget(args.width, args.epochs, args.sentences)
         seeds = list(range(args.seed, args.seed + args.seeds))
         names = args.only.split(",") if args.only else None
         work = Ablation(args.out, to, budget, seeds, names=names, quiet=args.quiet)
+        # The table is over the runs of other commands too: first it is seen that they fit.
+        make_plan(to, list(work.steps(work.setups)), work.shared)
         plan = make_plan(to, list(work.steps()), work.shared)
         print_plan(plan)
         run_plan(plan)
-        # The table is over the runs of other commands too, if their settings are these.
-        make_plan(to, list(work.steps(work.setups)), work.shared)
         with locked(to / "ABLATIONS.md"):
             rows = ablation_rows(work)
             base = work.setups["base"].model

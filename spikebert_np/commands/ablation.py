@@ -123,6 +123,13 @@ def _tokens(cache):
     return int(cache.offsets[last] - cache.offsets[first])
 
 
+def separate_folder(out, to):
+    """The folder `to`. Raises InputError where it is `out`, whose own steps it would shadow."""
+    if to.resolve() == out.resolve():
+        raise InputError(f"{to}: holds the steps of `spikebert reproduce`; name another --to")
+    return to
+
+
 def open_cache_of(out, name):
     """The TeacherCache that `spikebert reproduce` left in out / name. Raises InputError without."""
     from ..data.teacher_cache import load_cache

@@ -75,6 +75,10 @@ def run_bench(args):
     missing = _missing(args.against)
     libraries = [name for name in suite.TORCH if name not in missing]
     main, rows = students[0], []
+    if libraries:
+        from ..benchmarks.student_torch import check_rival
+
+        check_rival(main)
     for student in students:
         _tell(f"measuring a training step: {student.name}")
         rows += suite.step_rows(student, args.rounds)

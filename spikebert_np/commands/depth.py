@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import write_atomically
 from ..training.depth import REMEDIES
 from .ablation_table import markdown_lines
@@ -71,12 +72,17 @@ def register(commands):
 def run_depth(args):
     """Plan, say so, run, write the table."""
     from ..analysis.depth_plot import plot_depth
-    from .ablation import cache_digest, open_cache_of
+    from ..training.corpora import has_hidden, split_corpus
+    from .ablation import cache_digest, open_cache_of, separate_folder
     from .steps import locked, make_plan, print_plan, run_plan
 
     with patient_output():
-        to, folder = args.to or args.out / "depth", args.out / "cache"
+        to, folder = separate_folder(args.out, args.to or args.out / "depth"), args.out / "cache"
         cache = open_cache_of(args.out, "cache")
+        if not has_hidden(split_corpus(cache, "train")):
+            raise InputError(
+                f"{folder}: has hidden states for only part of the train split; `depth` needs all"
+            )
         plan = make_plan(to, list(_steps(cache, args)), {"cache": cache_digest(folder)})
         print_plan(plan)
         run_plan(plan)

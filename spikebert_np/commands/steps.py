@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..files import write_atomically
+from ..process import give_freed_memory_back
 from ..training.estimate import Estimate
 
 
@@ -154,7 +155,7 @@ def _write_record(plan, name, peak_bytes):
 
 def _refuse_another(out, name, record):
     file = out / f"{name}.json"
-    remedy = f"delete {out / name} to make it anew, or name another --out"
+    remedy = f"delete {out / name} to make it anew, or name another folder"
     try:
         before = json.loads(file.read_text("utf-8"))["settings"]
     except (OSError, ValueError, KeyError):
@@ -185,6 +186,7 @@ def _flat(table, prefix=""):
 
 def _forget_peak():
     """Begin to measure anew. Linux only: elsewhere the peak is that of all steps so far."""
+    give_freed_memory_back()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -81,6 +81,12 @@ def check_labels(path, labels, run):
             f"{path}: has label {labels.max()}, but {run.directory} knows classes 0 to "
             f"{run.config.classes - 1}; score it on the task it was trained for"
         )
+    if labels.max() + 1 < run.config.classes and sys.stderr:
+        print(
+            f"{path}: has no label above {labels.max()}, but {run.directory} knows classes 0 to "
+            f"{run.config.classes - 1}: is it of the same task?",
+            file=sys.stderr,
+        )
 
 
 def run_evaluate(args):

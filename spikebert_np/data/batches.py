@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .corpus import Corpus
+
 
 class Batch(NamedTuple):
     ids: np.ndarray  # (N,)
@@ -33,6 +35,23 @@ def gather_sentences(packed, offsets, index):
     shift = offsets[index] - batch_offsets[:-1]  # (B,)
     rows = np.arange(batch_offsets[-1]) + np.repeat(shift, np.diff(batch_offsets))  # (N,)
     return packed[rows]
+
+
+def select_sentences(corpus, index):
+    """The Corpus of the sentences `index`, in that order, read into memory."""
+    offsets = corpus.offsets
+
+    def of_sentences(values):
+        return None if values is None else values[index]
+
+    return Corpus(
+        gather_sentences(corpus.ids, offsets, index),
+        gather_offsets(offsets, index),
+        of_sentences(corpus.labels),
+        of_sentences(corpus.logits),
+        corpus.hidden
+        and {b: gather_sentences(rows, offsets, index) for b, rows in corpus.hidden.items()},
+    )
 
 
 def batch_indices(offsets, *, max_tokens, rng=None):

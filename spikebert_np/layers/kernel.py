@@ -63,10 +63,10 @@ def _announce_compilation():
 
         def on_start(self, event):
             module = event.data["dispatcher"].py_func.__module__ or ""
-            if not self.said and module.startswith(__package__.partition(".")[0]):
+            if sys.stderr and not self.said and module.startswith(__package__.partition(".")[0]):
                 self.said = True
                 print(
-                    "Compiling the kernels: up to a minute, the first time only ...",
+                    "Compiling kernels, each once: up to a minute ...",
                     file=sys.stderr,
                     flush=True,
                 )

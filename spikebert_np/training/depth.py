@@ -22,8 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..analysis.firing import firing_rates
-from ..data.batches import batch_indices, make_batch
-from ..data.corpus import slice_corpus
+from ..data.batches import batch_indices, make_batch, select_sentences
 from ..layers.lif import LIFNeuron
 from .corpora import split_corpus
 from .loop import TrainingSettings, batch_targets, train, training_step
@@ -86,17 +85,23 @@ def measure_depth(cache, remedy, *, width, blocks, updates, seed=0, quiet=False)
     corpus = split_corpus(cache, "train")
     if remedy.every_block:
         corpus = corpus._replace(hidden=_for_every_block(corpus.hidden, config.blocks))
-    # The first sentences to learn from, those behind them to measure on.
-    cut = int(np.searchsorted(corpus.offsets, updates * BATCH_TOKENS, side="right")) - 1
-    cut = max(1, min(cut, len(corpus.offsets) - 2))
-    rest = slice_corpus(corpus, cut, len(corpus.offsets) - 1)
+    # Drawn, for a corpus may have all of one class first: some sentences to learn from, and some
+    # more to measure on.
+    order = np.random.default_rng(seed).permutation(len(corpus.offsets) - 1)
+    tokens = np.cumsum(np.diff(corpus.offsets)[order])  # of all sentences so far
+    wanted = BATCH_TOKENS * np.array([updates, updates + PROBES])
+    cut, end = np.searchsorted(tokens, wanted, side="right")
+    cut = max(1, min(cut, len(order) - 1))
+    learnt, rest = (
+        select_sentences(corpus, part) for part in (order[:cut], order[cut : max(end, cut + 1)])
+    )
     params, records = new_student(cache, config, settings), []
     start = _probe(params, config, settings, rest)
     trained = train(
         params,
         config,
         settings,
-        slice_corpus(corpus, 0, cut),
+        learnt,
         dev=split_corpus(cache, "dev"),
         log=records.append,
         quiet=quiet,
