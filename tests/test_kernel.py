@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -135,10 +136,26 @@ def kernels():
                     yield value
 
 
+@pytest.mark.skipif("NUMBA_DISABLE_JIT" in os.environ, reason="kernels are plain functions then")
 def test_no_kernel_asks_for_numbas_threads():
     found = list(kernels())
     assert len(found) > 10
     assert not any(kernel.targetoptions.get("parallel") for kernel in found)
+
+
+def test_only_our_own_kernels_are_announced(capsys):
+    from numba.core import event
+
+    listener = kernel.announcer()
+    for module, said in (
+        ("else.where", ""),
+        ("spikebert_np.layers.lif_numba", "Compiling"),
+        (None, ""),
+    ):
+        dispatcher = SimpleNamespace(py_func=SimpleNamespace(__module__=module))
+        for status in event.EventStatus:
+            listener.notify(event.Event("numba:compile", status, {"dispatcher": dispatcher}))
+        assert capsys.readouterr().err[: len("Compiling")] == said
 
 
 def test_the_first_compilation_is_announced_once_and_later_ones_are_not(tmp_path):

@@ -58,6 +58,13 @@ def _announce_compilation():
     """Have the first kernel that is compiled, and not read from disk, say so on standard error."""
     from numba.core import event
 
+    event.register("numba:compile", announcer())
+
+
+def announcer():
+    """A listener to Numba's compilations, which speaks once, of this package's kernels alone."""
+    from numba.core import event
+
     class Announcer(event.Listener):
         said = False
 
@@ -74,7 +81,7 @@ def _announce_compilation():
         def on_end(self, event):
             pass
 
-    event.register("numba:compile", Announcer())
+    return Announcer()
 
 
 def cache_folder(users=""):
