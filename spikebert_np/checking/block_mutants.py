@@ -52,19 +52,19 @@ def norm_backward(dy, cache):
     return backward(dy, cache)
 
 
-@wrong_backward("spiking_linear", "left out: lif")
+@wrong_backward("spiking_linear", "left out: lif", norm="layer")
 def unit_without_lif(ds, cache):
     return unit_gradients(*norm_backward(ds, cache.norm), cache)
 
 
-@wrong_backward("spiking_linear", "left out: layernorm")
+@wrong_backward("spiking_linear", "left out: layernorm", norm="layer")
 def unit_without_norm(ds, cache):
     dy = lif_backward(ds, cache.lif)
     _, dgain, dbias = norm_backward(dy, cache.norm)
     return unit_gradients(dy, dgain, dbias, cache)
 
 
-@wrong_backward("spiking_linear", "leak dropped")
+@wrong_backward("spiking_linear", "leak dropped", norm="layer")
 def unit_without_leak(ds, cache):
     steps = []
     for t in range(len(ds)):  # each as if it were the last
