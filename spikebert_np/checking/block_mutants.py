@@ -26,7 +26,6 @@ from ..blocks.ssa import (
     ssa_sentence_backward,
 )
 from ..layers.activations import gelu_backward
-from ..layers.batchnorm import BatchNormCache, batchnorm_backward
 from ..layers.layernorm import layernorm_backward
 from ..layers.lif import lif_backward, lif_forward
 from ..layers.linear import linear_backward
@@ -46,21 +45,15 @@ def unit_gradients(dz, dgain, dbias, cache):
     }  # fmt: skip
 
 
-def norm_backward(dy, cache):
-    """Of the layer norm or the batch norm whose cache it is."""
-    backward = batchnorm_backward if isinstance(cache, BatchNormCache) else layernorm_backward
-    return backward(dy, cache)
-
-
 @wrong_backward("spiking_linear", "left out: lif", norm="layer")
 def unit_without_lif(ds, cache):
-    return unit_gradients(*norm_backward(ds, cache.norm), cache)
+    return unit_gradients(*layernorm_backward(ds, cache.norm), cache)
 
 
 @wrong_backward("spiking_linear", "left out: layernorm", norm="layer")
 def unit_without_norm(ds, cache):
     dy = lif_backward(ds, cache.lif)
-    _, dgain, dbias = norm_backward(dy, cache.norm)
+    _, dgain, dbias = layernorm_backward(dy, cache.norm)
     return unit_gradients(dy, dgain, dbias, cache)
 
 
