@@ -6,6 +6,7 @@ import pytest
 from spikebert_np.blocks.spiking_linear import init_spiking_linear, spiking_linear_forward
 from spikebert_np.layers.batchnorm import batchnorm_forward
 from spikebert_np.layers.lif import LIFNeuron
+from spikebert_np.models.kinds import KINDS
 from spikebert_np.models.spikebert import (
     SpikeBertConfig,
     batch_statistics,
@@ -55,7 +56,6 @@ def test_a_model_evaluates_by_what_it_kept(rng, backend):
 
 def test_training_keeps_a_running_mean_and_the_optimizer_leaves_it_alone(rng, monkeypatch):
     from spikebert_np.data.corpus import Corpus
-    from spikebert_np.training import loop
 
     seen = []
 
@@ -63,7 +63,8 @@ def test_training_keeps_a_running_mean_and_the_optimizer_leaves_it_alone(rng, mo
         seen.append(batch_statistics(cache))
         return seen[-1]
 
-    monkeypatch.setattr(loop, "batch_statistics", remembered)
+    kind = KINDS["spikebert"]._replace(statistics=remembered)
+    monkeypatch.setitem(KINDS, "spikebert", kind)
     params = init_spikebert(CONFIG, rng)
     corpus = Corpus(rng.integers(0, 9, 7), np.array([0, 3, 7]), np.array([0, 1]))
     settings = TrainingSettings(epochs=2, w_ce=1.0, w_kl=0.0, w_feat=0.0, w_emb=0.0)

@@ -1,6 +1,6 @@
 """The models that can be trained, by name: the one place that tells them apart.
 
-Each has a frozen config dataclass and four functions, in the manner of `spikebert.py`:
+Each has a frozen config dataclass and its functions, in the manner of `spikebert.py`:
 
     params = init(config, rng)                       parameter_shapes(config): (key, shape), ...
     output, cache = forward(ids, offsets, params, config, *, backend, rng, taps)
@@ -21,6 +21,8 @@ class Kind(NamedTuple):
     forward: Callable
     backward: Callable
     taps: bool  # whether it has distillation taps, which hidden states can be compared with
+    # Of a training pass' cache: {key: what this batch gave} of the parameters that only follow.
+    statistics: Callable = lambda cache: {}
 
 
 KINDS = {
@@ -34,6 +36,7 @@ KINDS = {
             spikebert.spikebert_forward,
             spikebert.spikebert_backward,
             taps=True,
+            statistics=spikebert.batch_statistics,
         ),
         Kind(
             "textcnn",

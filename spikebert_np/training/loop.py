@@ -12,7 +12,6 @@ from ..analysis.firing import mean_firing_rate
 from ..data.batches import batch_indices, gather_sentences, make_batch
 from ..errors import InputError
 from ..models.kinds import kind_of
-from ..models.spikebert import batch_statistics
 from .distill import (
     FEATURE_LOSSES,
     LossWeights,
@@ -187,9 +186,8 @@ def train(
             state = adamw_step(
                 params, grads, state, learning_rate=rate, weight_decay=settings.weight_decay
             )
-            if getattr(config, "norm", "layer") == "batch":
-                for key, seen in batch_statistics(cache).items():
-                    params[key] += MOMENTUM * (seen - params[key])
+            for key, seen in kind_of(config).statistics(cache).items():
+                params[key] += MOMENTUM * (seen - params[key])
             step += 1
             values = {"loss": loss, **parts}
             if (firing_rate := mean_firing_rate(cache)) is not None:
