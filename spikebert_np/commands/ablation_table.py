@@ -4,6 +4,7 @@ import json
 from math import prod
 
 from ..files import write_atomically
+from ..training.report import markdown_lines
 from .results import records_of, training_seconds
 from .steps import is_done
 
@@ -98,14 +99,6 @@ def ablations_page(work, rows, costs, command):
     lines = [head, "```", command, "```", "", *markdown_lines(_COLUMNS, map(_cells, rows))]
     lines += ["", "![the same as a plot](ablations.png)", "", *_attention(costs)]
     return "\n".join(lines) + "\n"
-
-
-def markdown_lines(columns, rows):
-    """The lines of a table; rows: lists of cells."""
-    yield "| " + " | ".join(columns) + " |"
-    yield "|" + "---|" * len(columns)
-    for cells in rows:
-        yield "| " + " | ".join(cells) + " |"
 
 
 def _cells(row):

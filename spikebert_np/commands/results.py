@@ -141,11 +141,12 @@ def best_accuracy(run):
 
 def results_page(tables):
     """The Markdown of several results.json."""
+    from ..training.report import markdown_lines
+
     parts = [_HEAD]
     for table in tables:
         lines = [f"## {table['recipe']}: {table['about']}", "", "```", table["command"], "```", ""]
-        lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
-        lines += ["| " + " | ".join(_cells(row)) + " |" for row in table["rows"]]
+        lines += markdown_lines(_COLUMNS, map(_cells, table["rows"]))
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 

@@ -145,17 +145,21 @@ class _Costs:
 
 def _report(rows):
     """The text of report.md."""
+    from ..training.report import markdown_lines
+
     lines = [
         "# A student made small",
         "",
         "By `spikebert shrink`; its settings stand in config.toml. What each step cost on dev (by "
         "which the student's epoch was chosen):",
         "",
-        "| step | bytes of weights | dev accuracy | same answer |",
-        "|---|---|---|---|",
+        *markdown_lines(
+            ("step", "bytes of weights", "dev accuracy", "same answer"), map(_cells, rows)
+        ),
     ]
-    for row in rows:
-        cells = [row["step"], f"{row['bytes']:,}"]
-        cells += [f"{row[name]:.4f}" if name in row else "" for name in _MEASURED]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cells(row):
+    measured = [f"{row[name]:.4f}" if name in row else "" for name in _MEASURED]
+    return [row["step"], f"{row['bytes']:,}", *measured]

@@ -17,14 +17,19 @@ _COLUMNS = {
 }
 
 
+def markdown_lines(columns, rows):
+    """The lines of a table; rows: lists of cells."""
+    yield "| " + " | ".join(columns) + " |"
+    yield "|" + "---|" * len(columns)
+    for cells in rows:
+        yield "| " + " | ".join(cells) + " |"
+
+
 def markdown_table(records):
     """One row a record, with those of the known columns that occur."""
     columns = [name for name in _COLUMNS if name in records[0]]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for record in records:
-        cells = [_COLUMNS[name].format(record[name]) for name in columns]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = ([_COLUMNS[name].format(record[name]) for name in columns] for record in records)
+    return "\n".join(markdown_lines(columns, rows))
 
 
 def run_report(out, stage, config, settings, tables, records):
