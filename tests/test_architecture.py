@@ -34,14 +34,14 @@ ORDER = {
     "analysis": "firing energy plots comparison_plot depth_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill inference "
     "shrink loop linear_head frozen_teacher workers teacher_loop finetune_teacher "
-    "pretrain_teacher report corpora word_rows stages sparse_head baselines recipe estimate "
+    "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe estimate "
     "ablations depth",
     "benchmarks": "timing students training_step lif inference profile neurons_torch student_torch "
     "rivals_torch teacher_onnx suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
     "materials reproduction reproduce ablation ablation_table ablate depth gradcheck bench",
-    "data": "work_folder download formats readers split sentences spans tokenizer hidden_rows "
+    "data": "work_folder download formats readers split sentences tokenizer hidden_rows "
     "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spikebert_np.data.spans import random_spans
+from spikebert_np.training.spans import random_spans
 
 
 def spans(texts, count=300, seed=0):

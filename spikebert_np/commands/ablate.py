@@ -13,7 +13,7 @@ LENGTHS = (8, 16, 32, 64, 128)
 
 def register(commands):
     """Add `ablate`."""
-    names = "\n".join(f"  {variant.name:16} {variant.label.strip()}" for variant in VARIANTS)
+    names = "\n".join(f"  {variant.name:16} {variant.label}" for variant in VARIANTS)
     ablate = commands.add_parser(
         "ablate",
         help="one part after the other taken away or exchanged, at a small budget",

@@ -19,16 +19,10 @@ class Ablation:
 
     def __init__(self, out, to, budget, seeds, *, names=None, quiet=False):
         from ..training.ablations import setups
-        from ..training.corpora import has_hidden, split_corpus
 
         self.out, self.to, self.budget, self.seeds, self.quiet = out, to, budget, seeds, quiet
         self.cache = open_cache_of(out, "cache")
         self.text = self._open_text() if (out / "stage1-cache").is_dir() else None
-        if not has_hidden(split_corpus(self.cache, "train")):
-            raise InputError(
-                f"{out / 'cache'}: has hidden states for only part of the train split; give the "
-                "--out of a recipe that has no hidden_sentences"
-            )
         self.setups = {
             name: setup
             for name, setup in setups(budget, self.cache.word_embeddings.shape[1]).items()
@@ -50,27 +44,27 @@ class Ablation:
     def steps(self, names=None):
         """Those of the variants `names`, in order."""
         from ..training.ablations import stage1_settings
-        from ..training.estimate import student_training
-        from ..training.recipe import sketch_config
+        from ..training.recipe import plain_choices
 
-        vocab_size, embedding_width = self.cache.word_embeddings.shape
-        sizes = {"vocab_size": vocab_size, "embedding_width": embedding_width}
         for name in names or self.names:
             setup, needs = self.setups[name], ()
-            model = {"model": setup.plain_model}
-            config = sketch_config({"kind": "spikebert"} | setup.model, name, **sizes)
+            model = {"model": plain_choices(setup.model)}
+
+            def cost(settings, cache, setup=setup):
+                return student_cost(self.cache, setup.model, settings, _tokens(cache))
+
             if setup.variant.stage1:
                 needs, settings = (_STAGE1,), stage1_settings()
-                cost = student_training(config, settings, _tokens(self.text))
                 record = {"training": asdict(settings), "sentences": self.budget.sentences} | model
                 record |= cache_digest(self.out / "stage1-cache")
-                yield Step(_STAGE1, (), record, cost, self._stage1(setup))
+                estimate = cost(settings, self.text)
+                yield Step(_STAGE1, (), record, estimate, self._stage1(setup))
             for seed in self.seeds:
                 training = replace(setup.training, seed=seed)
-                cost = student_training(config, training, _tokens(self.cache))
                 record = {"training": asdict(training)} | model
+                estimate = cost(training, self.cache)._replace(disk_bytes=0.0)
                 make = self._run(setup, training, needs)
-                yield Step(f"{name}/seed{seed}", needs, record, cost._replace(disk_bytes=0.0), make)
+                yield Step(f"{name}/seed{seed}", needs, record, estimate, make)
 
     def _open_text(self):
         """The cache of stage 1's text, its train split cut to the first sentences."""
@@ -131,15 +125,36 @@ def separate_folder(out, to):
 
 
 def open_cache_of(out, name):
-    """The TeacherCache that `spikebert reproduce` left in out / name. Raises InputError without."""
+    """The TeacherCache that `spikebert reproduce` left in out / name.
+
+    Raises InputError where there is none, or it lacks hidden states of its train split.
+    """
     from ..data.teacher_cache import load_cache
+    from ..training.corpora import has_hidden, split_corpus
 
     if not (out / name / "manifest.json").is_file():
         raise InputError(
             f"{out / name}: no such cache; give the --out of a `spikebert reproduce` that has come "
             "so far"
         )
-    return load_cache(out / name)
+    cache = load_cache(out / name)
+    if not has_hidden(split_corpus(cache, "train")):
+        raise InputError(
+            f"{out / name}: has hidden states for only part of the train split; give the --out of "
+            "a recipe that has no hidden_sentences"
+        )
+    return cache
+
+
+def student_cost(cache, model, settings, tokens):
+    """An Estimate of training a student, of the choices `model`, on so many tokens of a cache."""
+    from ..training.estimate import student_training
+    from ..training.recipe import sketch_config
+
+    vocab_size, embedding_width = cache.word_embeddings.shape
+    sizes = {"vocab_size": vocab_size, "embedding_width": embedding_width}
+    config = sketch_config({"kind": "spikebert"} | model, cache.tokenizer.parent, **sizes)
+    return student_training(config, settings, tokens)
 
 
 def cache_digest(folder):

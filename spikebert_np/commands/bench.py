@@ -201,11 +201,9 @@ def _print_profile(student, rounds):
     for (part, _), value in seconds.items():
         parts[part] += value
     for part, whole in sorted(parts.items(), key=lambda item: -item[1]):
-        forward, backward = (
-            1e3 * (seconds.get((part, direction), 0.0) + only)
-            for direction, only in (("forward", seconds.get((part, ""), 0.0)), ("backward", 0.0))
-        )
-        print(f"  {part:24} {forward:8.1f}  {backward:8.1f}  {whole / total:6.1%}")
+        backward = seconds.get((part, "backward"), 0.0)
+        forward = whole - backward  # and what has no direction
+        print(f"  {part:24} {1e3 * forward:8.1f}  {1e3 * backward:8.1f}  {whole / total:6.1%}")
 
 
 def _medians(rows):

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-from ..errors import InputError
 from ..files import write_atomically
 from ..training.depth import REMEDIES
-from .ablation_table import markdown_lines
+from ..training.report import markdown_lines
 from .options import at_least, patient_output
 
 _DEFAULTS = {"width": 64, "blocks": 12, "updates": 300}
@@ -72,17 +71,12 @@ def register(commands):
 def run_depth(args):
     """Plan, say so, run, write the table."""
     from ..analysis.depth_plot import plot_depth
-    from ..training.corpora import has_hidden, split_corpus
     from .ablation import cache_digest, open_cache_of, separate_folder
     from .steps import locked, make_plan, print_plan, run_plan
 
     with patient_output():
         to, folder = separate_folder(args.out, args.to or args.out / "depth"), args.out / "cache"
         cache = open_cache_of(args.out, "cache")
-        if not has_hidden(split_corpus(cache, "train")):
-            raise InputError(
-                f"{folder}: has hidden states for only part of the train split; `depth` needs all"
-            )
         plan = make_plan(to, list(_steps(cache, args)), {"cache": cache_digest(folder)})
         print_plan(plan)
         run_plan(plan)
@@ -108,19 +102,16 @@ def run_depth(args):
 
 def _steps(cache, args):
     from ..training.depth import BATCH_TOKENS, deep_model, deep_settings, measure_depth
-    from ..training.estimate import student_training
-    from ..training.recipe import sketch_config
+    from ..training.recipe import plain_choices
+    from .ablation import student_cost
     from .steps import Step, write_step_json
 
-    vocab_size, embedding_width = cache.word_embeddings.shape
-    sizes = {"vocab_size": vocab_size, "embedding_width": embedding_width}
     shape = {"width": args.width, "blocks": args.blocks}
     for remedy, seed in product(REMEDIES, range(args.seeds)):
         model, settings = deep_model(remedy, **shape), deep_settings(remedy, seed=seed)
-        config = sketch_config({"kind": "spikebert"} | model, remedy.name, **sizes)
-        cost = student_training(config, settings, args.updates * BATCH_TOKENS)
+        cost = student_cost(cache, model, settings, args.updates * BATCH_TOKENS)
         record = {
-            "model": model | {"neuron": asdict(model["neuron"])},
+            "model": plain_choices(model),
             "training": asdict(settings),
             "updates": args.updates,
         }

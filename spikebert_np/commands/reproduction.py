@@ -118,10 +118,9 @@ class Reproduction:
         return replace(self.recipe.training[name], seed=seed)
 
     def _model(self, name):
-        choices = dict(self.recipe.models[name])
-        if "neuron" in choices:
-            choices["neuron"] = asdict(choices["neuron"])
-        return {"model": choices}
+        from ..training.recipe import plain_choices
+
+        return {"model": plain_choices(self.recipe.models[name])}
 
     def _cost(self, name, bert, settings, tokens):
         """An Estimate of training a student on so many tokens."""
@@ -185,24 +184,24 @@ class Reproduction:
 
     def _cache_text(self, folder):
         texts = self._drawn(self.recipe.stage1.sentences)
-        self._write_cache(self._general_teacher(), _unlabelled(texts), folder)
+        self._write_text_cache(self._general_teacher(), texts, folder)
 
     def _cache_more(self, folder):
         import numpy as np
 
-        from ..data.spans import random_spans
+        from ..training.spans import random_spans
 
         stage2, train = self.recipe.stage2, self._task_corpus()["train"].texts
-        texts = self._drawn(stage2.sentences) if stage2.sentences else []
-        texts += self._without_dev(random_spans(train, stage2.spans, np.random.default_rng(0)))
-        self._write_cache(self.start.tuned or self.out / "teacher", _unlabelled(texts), folder)
+        spans = random_spans(train, stage2.spans, np.random.default_rng(0))
+        texts = [*self._drawn(stage2.sentences), *spans]
+        self._write_text_cache(self.start.tuned or self.out / "teacher", texts, folder)
 
     def _drawn(self, count):
-        """So many sentences of the unlabelled text, less those of dev; fewer are a part of more."""
+        """So many sentences of the unlabelled text; fewer are a part of more."""
         import numpy as np
 
         drawn = np.sort(np.random.default_rng(0).permutation(len(self.start.sentences))[:count])
-        return self._without_dev([self.start.sentences[i] for i in drawn])
+        return [self.start.sentences[i] for i in drawn]
 
     def _without_dev(self, texts):
         """Those that are no text, and no sentence of a text, of dev."""
@@ -212,6 +211,12 @@ class Reproduction:
         dev = self._task_corpus()["dev"].texts
         held_out = {text_key(part) for text in dev for part in (text, *split_sentences(text))}
         return [text for text in texts if text_key(text) not in held_out]
+
+    def _write_text_cache(self, teacher, texts, folder):
+        from ..data.readers import Split
+
+        corpus = {"train": Split(self._without_dev(texts), None)}
+        self._write_cache(teacher, corpus, folder)
 
     def _write_cache(self, teacher, corpus, folder, **how):
         from .teacher_cache import cache_corpus
@@ -304,12 +309,6 @@ class Reproduction:
         first, last = cache.splits["dev"]
         table = {"dev_sentences": int(last - first), "rows": rows}
         write_step_json(folder, "baselines.json", table)
-
-
-def _unlabelled(texts):
-    from ..data.readers import Split
-
-    return {"train": Split(texts, None)}
 
 
 def _plain(settings):

@@ -73,7 +73,7 @@ def open_student(folder, command):
 
 
 def check_labels(path, labels, run):
-    """Raises InputError where a run cannot be scored by these labels."""
+    """Raises InputError where a run cannot be scored by these labels; says where it is odd."""
     if labels is None:
         raise InputError(f"{path}: has no labels to score by; try `spikebert predict`")
     if labels.max() >= run.config.classes:

@@ -7,7 +7,7 @@ Letters: T spike steps, D_teacher the teacher's width.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import gcd
 from types import MappingProxyType
 from typing import NamedTuple
@@ -93,11 +93,6 @@ class Setup(NamedTuple):
     variant: Variant
     model: dict
     training: TrainingSettings  # of stage 2, the seed still to be set
-
-    @property
-    def plain_model(self):
-        """The model's choices as plain values, for a record."""
-        return self.model | {"neuron": asdict(self.model["neuron"])}
 
 
 def stage1_settings():

@@ -16,7 +16,7 @@
 The names are those of the commands' flags and config files, and the same dataclasses check them.
 """
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -102,7 +102,7 @@ class Stage2Settings:
     """What is learnt from as well, of which the fine-tuned teacher's logits are all that is known.
 
     sentences: so many of the unlabelled text, drawn as in stage 1.
-    spans: so many runs of words of each training text (see `data/spans.py`).
+    spans: so many runs of words of each training text (see `spans.py`).
     """
 
     sentences: int = 0
@@ -141,6 +141,11 @@ def sketch_config(choices, where, *, vocab_size=1, embedding_width=384):
         embedding_width = choices.get("width", SpikeBertConfig.width)
     fitted = {"vocab_size": vocab_size, "embedding_width": embedding_width}
     return config_from(choices | fitted, where)
+
+
+def plain_choices(choices):
+    """The choices of `student_config` as plain values, for a record."""
+    return {k: asdict(v) if k == "neuron" else v for k, v in choices.items()}
 
 
 def recipe_names():

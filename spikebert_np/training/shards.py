@@ -16,8 +16,6 @@ from ..data.hidden_rows import decode_rows, encode_rows
 from ..errors import InputError
 
 SHARD_BYTES = 4 << 20
-
-
 _ROWS, _SCALE = "embedding.weight", "embedding.weight.scale"
 
 

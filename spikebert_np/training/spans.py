@@ -7,9 +7,10 @@ teacher than the texts themselves say.
 
 import re
 
+from ..models.bag_of_words import HAN
+
 # A Chinese character is a word by itself; another word ends at white space.
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
+_WORD = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
 _SAYS_SOMETHING = re.compile(r"\w")
 
 
