@@ -32,8 +32,8 @@ ORDER = {
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing energy plots comparison_plot depth_plot attention_cost",
-    "training": "ranges optim_numba optim schedule shards checkpoint resume distill inference "
-    "shrink loop linear_head frozen_teacher workers teacher_loop finetune_teacher "
+    "training": "ranges optim_numba optim schedule shards checkpoint resume distill workers step "
+    "inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
     "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe estimate "
     "ablations depth",
     "benchmarks": "timing students training_step lif inference profile neurons_torch student_torch "

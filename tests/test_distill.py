@@ -14,7 +14,7 @@ from spikebert_np.training.distill import (
     distillation_backward,
     distillation_forward,
 )
-from spikebert_np.training.loop import training_step
+from spikebert_np.training.step import training_step
 
 WEIGHTS = LossWeights(ce=0.7, kl=1.3, feat=0.4, emb=0.9, temperature=2.5)
 STAGE1 = LossWeights(feat=0.8, emb=0.6)
@@ -58,10 +58,10 @@ def test_the_whole_model_with_each_stage_directionally(rng, backend, weights):
     def step(params, weights=weights):
         return training_step(params, config, batch, targets, weights, rng=None, backend=backend)
 
-    gradients = step(params)[2]
+    gradients = step(params).grads
     gradients["embedding.weight"] = gradients["embedding.weight"].dense(7)
     direction = {key: rng.standard_normal(value.shape) for key, value in params.items()}
-    numeric = directional_derivative(lambda p: step(p)[0], params, direction)
+    numeric = directional_derivative(lambda p: step(p).loss, params, direction)
     analytic = sum(np.sum(gradients[key] * direction[key]) for key in gradients)
     assert relative_error(np.array(analytic), np.array(numeric)) < 1e-5
     assert (params.keys() - gradients.keys()) == (

@@ -75,7 +75,7 @@ def test_one_seed_gives_one_result_and_another_seed_another(cache, tmp_path):
 
 def test_the_best_epoch_on_dev_is_kept(cache, tmp_path):
     settings = TrainingSettings(
-        epochs=6, batch_tokens=64, learning_rate=0.01, w_ce=1.0, w_feat=0.0, w_emb=0.0
+        epochs=6, batch_tokens=64, learning_rate=0.01, w_ce=1.0, w_feat=0.0, w_emb=0.0, seed=2
     )
     _, records = train(tmp_path / "run", "finetune", cache, settings)
     scores = [record["dev_accuracy"] for record in records]
@@ -290,14 +290,13 @@ class Watched:
         self.norms, self.rates, self.decays, self.batches = [], [], [], []
         step, batch = loop.adamw_step, loop.make_batch
 
-        def watched_step(params, grads, state, *, learning_rate, weight_decay):
+        def watched_step(params, grads, state, *, learning_rate, weight_decay, **how):
             arrays = [getattr(grad, "rows", grad) for grad in grads.values()]
             self.norms.append(np.sqrt(sum(np.square(a, dtype=float).sum() for a in arrays)))
             self.rates.append(learning_rate)
             self.decays.append(weight_decay)
-            return step(
-                params, grads, state, learning_rate=learning_rate, weight_decay=weight_decay
-            )
+            rate = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+            return step(params, grads, state, **rate, **how)
 
         def watched_batch(ids, offsets, labels, index):
             self.batches.append(index)

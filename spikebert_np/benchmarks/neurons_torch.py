@@ -6,10 +6,10 @@ Letters: T spike steps, M neurons; any shape may follow T.
 import numpy as np
 import torch
 
-from .timing import blas_threads
+from ..training.workers import worker_count
 
 # A rival has as many threads as NumPy's matrix products.
-torch.set_num_threads(blas_threads())
+torch.set_num_threads(worker_count())
 
 
 def spikingjelly_lif(neuron, dtype):

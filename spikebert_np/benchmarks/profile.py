@@ -21,11 +21,11 @@ BOTH_WAYS = (
     ("blocks.ssa", "attention", "attention"),
     ("models.spikebert", "distillation_tap", "taps"),
     ("models.spikebert", "classifier_head", "head"),
-    ("training.loop", "distillation", "losses"),
+    ("training.step", "distillation", "losses"),
 )
 ONCE = (
-    ("benchmarks.training_step", "clip_gradients", "update"),
-    ("benchmarks.training_step", "adamw_step", "update"),
+    ("training.loop", "clip_gradients", "update"),
+    ("training.loop", "adamw_step", "update"),
 )
 REST = "all else"
 
@@ -64,7 +64,7 @@ class Parts:
 def profile_step(step, works):
     """{(part, "forward", "backward" or ""): core-seconds a step} of a step on each of the works.
 
-    step: of `new_step`; it has been called before, so that all is compiled.
+    step: of `new_step`, on one thread; it has been called before, so that all is compiled.
     """
     parts = Parts()
     with ExitStack() as patches:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..training.loop import training_step
+from ..training.step import training_step
 from .student_torch import TorchStudent, is_linear
 from .students import SETTINGS
 from .training_step import LEARNING_RATE
@@ -59,14 +59,17 @@ def distance_from_ours(student, library, batch, targets):
         hidden={block: rows.astype(np.float64) for block, rows in targets.hidden.items()},
         word_rows=targets.word_rows.astype(np.float64) + 0.1,  # else its loss would be zero
     )
-    loss, _, grads, output, _ = training_step(
+    ours = training_step(
         double, student.config, batch, targets, SETTINGS.loss_weights, rng=None, backend="numpy"
     )
     rival = TorchStudent(student._replace(params=double), library, "float64", dropout=False)
     their_loss, logits = rival.loss(batch, targets, SETTINGS.loss_weights)
     their_loss.backward()
-    pairs = {"loss": (loss, their_loss.item()), "logits": (output.logits, logits.detach().numpy())}
-    for key, grad in grads.items():
+    pairs = {
+        "loss": (ours.loss, their_loss.item()),
+        "logits": (ours.logits, logits.detach().numpy()),
+    }
+    for key, grad in ours.grads.items():
         theirs = rival.p[key].grad.to_dense().numpy()
         if key == "embedding.weight":
             grad = grad.dense(len(theirs))

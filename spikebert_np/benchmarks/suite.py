@@ -12,10 +12,11 @@ from ..data.batches import Batch
 from ..data.pretrained import resolve_teacher
 from ..data.tokenizer import encode_texts, load_tokenizer
 from ..models.bert_checkpoint import load_bert
+from ..training.workers import worker_count
 from . import lif
 from .inference import new_inference
 from .students import BATCH_SENTENCES, draw_batches, draw_targets
-from .timing import Ratio, alternate, blas_threads, median_seconds, ratio
+from .timing import Ratio, alternate, by_workers, median_seconds, ratio
 from .training_step import DenseFloor, new_step
 
 SHAPES = ((256, 2), (384, 2), (256, 6), (384, 6))  # width, blocks
@@ -57,8 +58,8 @@ def step_rows(student, rounds):
     works = draw_batches(student, rounds)
     floors = {id(work): DenseFloor(student.config, work[0].offsets) for work in works}
     sides = {
-        "events": new_step(student),
-        "dense": new_step(student, "dense"),
+        "events": by_workers(new_step(student)),
+        "dense": by_workers(new_step(student, "dense")),
         "floor": lambda work: floors[id(work)](),
     }
     times = alternate(sides, works)
@@ -79,7 +80,7 @@ def rival_rows(student, rounds, libraries):
 
     works = draw_batches(student, rounds)
     small = draw_batches(student, 1, sentences=4)[0]
-    sides, distances = {"ours": new_step(student)}, {}
+    sides, distances = {"ours": by_workers(new_step(student))}, {}
     for library in libraries:
         distances[library] = distance_from_ours(student, library, *small)
         sides[library] = new_rival_step(student, library)
@@ -111,7 +112,7 @@ def epoch_rows(student, rounds):
     from .rivals_torch import new_rival_step
 
     works = [(work, pad(student, work)) for work in draw_batches(student, rounds)]
-    ours, theirs = new_step(student), new_rival_step(student, "spikingjelly")
+    ours, theirs = by_workers(new_step(student)), new_rival_step(student, "spikingjelly")
     times = alternate(
         {"ours": lambda work: ours(work[0]), "padded": lambda work: theirs(work[1])}, works
     )
@@ -154,7 +155,10 @@ def lif_rows(rounds, libraries):
 def inference_rows(student, rounds, texts=None, teacher="minilm"):
     """Sentences a second at batch 32 and 1, against our dense path; with texts, those of the
     student's corpus, also against the teacher under onnxruntime."""
-    sides = {"ours": new_inference(student), "dense": new_inference(student, "dense")}
+    sides = {
+        "ours": by_workers(new_inference(student)),
+        "dense": by_workers(new_inference(student, "dense")),
+    }
     if texts:
         tokenizer, sides["onnxruntime"] = _teacher_inference(teacher, texts)
     names = {"dense": "our dense path", "onnxruntime": f"{teacher} in onnxruntime"}
@@ -183,7 +187,7 @@ def _teacher_inference(teacher, texts):
     directory = resolve_teacher(teacher)
     config, params = load_bert(directory)
     tokenizer = load_tokenizer(directory)
-    infer = new_teacher_inference(config, params, blas_threads())
+    infer = new_teacher_inference(config, params, worker_count())
     sample = encode_texts(tokenizer, texts[:4])
     distance_from_ours(infer, config, params, sample.ids, sample.offsets)
     return tokenizer, lambda work: infer(work[1].ids, work[1].offsets)

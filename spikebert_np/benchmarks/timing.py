@@ -5,10 +5,14 @@ next round in reverse order, and what counts is the quotient within a round: its
 rounds, and its quartiles.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, process_time
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ..training.workers import worker_count
 
 
 class Ratio(NamedTuple):
@@ -54,9 +58,17 @@ def median_seconds(times):
     return float(np.median(times[:, 0]))
 
 
-def blas_threads():
-    """How many threads NumPy's matrix products use here: a rival is given as many."""
-    from threadpoolctl import threadpool_info
+def by_workers(function):
+    """function(work, run) as a function of a work alone.
 
-    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return max(pools, default=1)
+    run: as that of `training.workers`, of `worker_count` workers. They wait for the next call, as
+    they do within a training run; the other sides' matrix products have all threads.
+    """
+    pool = ThreadPoolExecutor(worker_count())
+    products = ThreadpoolController()
+
+    def call(work):
+        with products.limit(limits=1, user_api="blas"):
+            return function(work, pool.map)
+
+    return call

@@ -12,8 +12,9 @@ E = D // H, F MLP width, C classes.
 
 import numpy as np
 
-from ..training.loop import training_step
-from ..training.optim import adamw_init, adamw_step, clip_gradients
+from ..training.loop import update
+from ..training.optim import adamw_init
+from ..training.step import training_step
 from .students import SETTINGS
 
 # So small that the student stays the one that was trained, and its spikes with it.
@@ -21,28 +22,20 @@ LEARNING_RATE = 1e-6
 
 
 def new_step(student, backend="numba"):
-    """A function of (Batch, Targets): one whole step of training, as `training.loop` takes it.
-
-    It returns the loss and the cache of the forward pass.
-    """
+    """A function of (Batch, Targets) and `run`: one whole step of training, as `training.loop`
+    takes it. run: as of `training.step`. It returns the Step."""
+    # The training loop's backend but for the products, where that is asked for.
+    own = "numpy" if backend == "numpy" else "numba"
     params = {key: value.copy() for key, value in student.params.items()}
     state, rng = adamw_init(params), np.random.default_rng(0)
 
-    def step(work):
+    def step(work, run=map):
         nonlocal state
-        batch, targets = work
-        loss, _, grads, _, cache = training_step(
-            params, student.config, batch, targets, SETTINGS.loss_weights, rng=rng, backend=backend
+        result = training_step(
+            params, student.config, *work, SETTINGS.loss_weights, rng=rng, backend=backend, run=run
         )
-        clip_gradients(grads, SETTINGS.clip_norm)
-        state = adamw_step(
-            params,
-            grads,
-            state,
-            learning_rate=LEARNING_RATE,
-            weight_decay=SETTINGS.weight_decay,
-        )
-        return loss, cache
+        state = update(params, result.grads, state, LEARNING_RATE, SETTINGS, own, run)
+        return result
 
     return step
 

@@ -67,8 +67,8 @@ def run_bench(args):
     """Measure, then print: the ratios first, and last what they were measured with."""
     from ..benchmarks import suite
     from ..benchmarks.students import read_texts
-    from ..benchmarks.timing import blas_threads
     from ..data.shipped import TOY
+    from ..training.workers import worker_count
 
     texts = read_texts(args.data or TOY)
     students = _students(args.run_folder or _shipped(), texts)
@@ -99,9 +99,9 @@ def run_bench(args):
             _print_profile(student, args.rounds)
     for sentence in dict.fromkeys(missing.values()):
         print(f"\n{sentence}")
-    setting = {"threads": blas_threads(), "versions": _versions(suite.RIVALS)}
+    setting = {"threads": worker_count(), "versions": _versions(suite.RIVALS)}
     shown = ", ".join(f"{name} {number}" for name, number in setting["versions"].items())
-    print(f"\n{setting['threads']} threads in matrix products, here and there; {shown}")
+    print(f"\n{setting['threads']} threads, here and there; {shown}")
     if args.json:
         print(json.dumps({**_medians(rows), "firing_rate": main.rates["all"], **setting}))
 

@@ -23,6 +23,8 @@ class Kind(NamedTuple):
     taps: bool  # whether it has distillation taps, which hidden states can be compared with
     # Of a training pass' cache: {key: what this batch gave} of the parameters that only follow.
     statistics: Callable = lambda cache: {}
+    # Of a config: whether a sentence's output hangs on the others of its batch.
+    mixes_sentences: Callable = lambda config: False
 
 
 KINDS = {
@@ -37,6 +39,7 @@ KINDS = {
             spikebert.spikebert_backward,
             taps=True,
             statistics=spikebert.batch_statistics,
+            mixes_sentences=lambda config: config.norm == "batch",
         ),
         Kind(
             "textcnn",

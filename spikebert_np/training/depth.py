@@ -25,8 +25,9 @@ from ..analysis.firing import firing_rates
 from ..data.batches import batch_indices, make_batch, select_sentences
 from ..layers.lif import LIFNeuron
 from .corpora import split_corpus
-from .loop import TrainingSettings, batch_targets, train, training_step
+from .loop import TrainingSettings, batch_targets, train
 from .stages import new_student, student_config
+from .step import training_step
 
 BATCH_TOKENS = 256
 PROBES = 4  # batches that are measured on, before training and after
@@ -125,7 +126,8 @@ def _probe(params, config, settings, corpus):
         batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
         targets = batch_targets(corpus, index, weights, None, dtype)
         rng = np.random.default_rng(settings.seed)
-        _, _, grads, _, cache = training_step(params, config, batch, targets, weights, rng=rng)
+        step = training_step(params, config, batch, targets, weights, rng=rng, parts=1)
+        grads, [cache] = step.grads, step.caches
         rates = firing_rates(cache)
         for i in range(config.blocks):
             own = [value for key, value in grads.items() if key.startswith(f"blocks.{i}.")]

@@ -9,6 +9,7 @@ from ..data.batches import batch_indices, make_batch
 from ..data.tokenizer import encode_texts
 from ..models.kinds import kind_of
 from ..models.spikebert import spikebert_forward
+from .workers import worker_count, workers
 
 # A batch: enough rows to keep the matrix products busy.
 READING_TOKENS = 2048
@@ -17,17 +18,27 @@ READING_TOKENS = 2048
 def classify(texts, tokenizer, params, config):
     """Logits (S, C) of S texts, and how many of them were cut to the model's max_tokens."""
     encoded = encode_texts(tokenizer, texts, max_tokens=config.max_tokens)
-    return predict_logits(params, config, encoded.ids, encoded.offsets), encoded.truncated
+    with workers(worker_count()) as run:
+        logits = predict_logits(params, config, encoded.ids, encoded.offsets, run=run)
+    return logits, encoded.truncated
 
 
-def predict_logits(params, config, ids, offsets, *, max_tokens=READING_TOKENS, backend="numba"):
-    """(S, C) float32 in the corpus' order, from ids (N,) and offsets (S + 1,)."""
+def predict_logits(
+    params, config, ids, offsets, *, max_tokens=READING_TOKENS, backend="numba", run=map
+):
+    """(S, C) float32 in the corpus' order, from ids (N,) and offsets (S + 1,).
+
+    run: `map`, or that of `training.workers`, which reads several batches at once.
+    """
     forward = kind_of(config).forward
     logits = np.empty((len(offsets) - 1, config.classes), np.float32)
-    for index in batch_indices(offsets, max_tokens=max_tokens):
+
+    def read(index):
         batch = make_batch(ids, offsets, None, index)
         output, _ = forward(batch.ids, batch.offsets, params, config, backend=backend, taps=False)
         logits[index] = output.logits
+
+    list(run(read, batch_indices(offsets, max_tokens=max_tokens)))
     return logits
 
 

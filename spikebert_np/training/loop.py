@@ -8,22 +8,16 @@ from time import perf_counter
 
 import numpy as np
 
-from ..analysis.firing import mean_firing_rate
 from ..data.batches import batch_indices, gather_sentences, make_batch
 from ..errors import InputError
 from ..models.kinds import kind_of
-from .distill import (
-    FEATURE_LOSSES,
-    LossWeights,
-    Targets,
-    add_row_gradients,
-    distillation_backward,
-    distillation_forward,
-)
+from .distill import FEATURE_LOSSES, LossWeights, Targets
 from .inference import accuracy, predict_logits
 from .optim import adamw_init, adamw_step, clip_gradients
 from .ranges import check_ranges
 from .schedule import warmup_cosine
+from .step import PARTS, training_step
+from .workers import worker_count, workers
 
 EMBEDDINGS = ("teacher", "contextual", "random")
 FEATURE_BLOCKS = ("all", "first", "last")
@@ -107,26 +101,6 @@ def batch_targets(corpus, index, weights, word_rows, dtype):
     )
 
 
-def training_step(params, config, batch, targets, weights, *, rng, backend="numba"):
-    """Forward, loss and backward of one batch.
-
-    Returns the loss, its parts, the dict of gradients, the output and the forward pass' cache.
-    """
-    kind = kind_of(config)
-    output, cache = kind.forward(
-        batch.ids, batch.offsets, params, config, backend=backend, rng=rng, taps=bool(weights.feat)
-    )
-    embedding = params["embedding.weight"]
-    loss, parts, loss_cache = distillation_forward(
-        output, batch.ids, batch.offsets, embedding, targets, weights
-    )
-    dlogits, dtaps, dembedding = distillation_backward(loss_cache)
-    grads = kind.backward(dlogits, dtaps, cache)
-    if dembedding is not None:
-        grads["embedding.weight"] = add_row_gradients(grads["embedding.weight"], dembedding)
-    return loss, parts, grads, output, cache
-
-
 class Averages:
     """Running means of one epoch, each weighted by the sentences that it was taken over."""
 
@@ -138,8 +112,32 @@ class Averages:
             self.sums[name] = self.sums.get(name, 0.0) + float(value) * sentences
             self.sentences[name] = self.sentences.get(name, 0) + sentences
 
+    def add_step(self, step, batch):
+        """Add a Step on a Batch: its losses, and the shares that fired and that are right."""
+        values = {"loss": step.loss, **step.losses}
+        if (firing_rate := step.firing_rate()) is not None:
+            values["firing_rate"] = firing_rate
+        self.add(values, len(batch.index))
+        if batch.labels is not None and (known := batch.labels >= 0).any():
+            right = accuracy(step.logits[known], batch.labels[known])
+            self.add({"train_accuracy": right}, int(known.sum()))
+
     def means(self):
         return {name: total / self.sentences[name] for name, total in self.sums.items()}
+
+
+def update(params, grads, state, rate, settings, backend, run):
+    """Clip the gradients and move the parameters, both in place. Returns AdamW's next state."""
+    clip_gradients(grads, settings.clip_norm, run=run)
+    return adamw_step(
+        params,
+        grads,
+        state,
+        learning_rate=rate,
+        weight_decay=settings.weight_decay,
+        backend=backend,
+        run=run,
+    )
 
 
 def train(
@@ -149,7 +147,8 @@ def train(
 
     params: changed in place. corpus, dev: Corpus; with dev, the epoch of the best dev accuracy is
     kept, else the last. word_rows: (V, D_emb), needed where w_emb > 0. log: called with a dict
-    after each epoch. quiet: no progress bar.
+    after each epoch. quiet: no progress bar. On as many cores as `worker_count` says, at most
+    PARTS; on how many does not change the numbers.
     Returns the kept parameters. Raises InputError if the loss overflows.
     """
     from tqdm import tqdm
@@ -165,44 +164,39 @@ def train(
         for _ in range(settings.epochs)
     ]
     total_steps = sum(len(batches) for batches in epochs)
-    for epoch, batches in enumerate(epochs, start=1):
-        started, averages = perf_counter(), Averages()
-        bar = tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", disable=quiet, leave=False)
-        for index in bar:
-            batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
-            targets = batch_targets(corpus, index, weights, word_rows, dtype)
-            loss, parts, grads, output, cache = training_step(
-                params, config, batch, targets, weights, rng=rng, backend=backend
-            )
-            if not np.isfinite(loss):
-                raise InputError(
-                    f"the loss is {loss} at step {step + 1}: lower --learning-rate "
-                    f"(now {settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
+    with workers(min(PARTS, worker_count())) as run:
+        for epoch, batches in enumerate(epochs, start=1):
+            started, averages = perf_counter(), Averages()
+            bar = tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", disable=quiet, leave=False)
+            for index in bar:
+                batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
+                targets = batch_targets(corpus, index, weights, word_rows, dtype)
+                result = training_step(
+                    params, config, batch, targets, weights, rng=rng, backend=backend, run=run
                 )
-            clip_gradients(grads, settings.clip_norm)
-            rate = warmup_cosine(
-                step, total_steps, peak=settings.learning_rate, warmup=settings.warmup
-            )
-            state = adamw_step(
-                params, grads, state, learning_rate=rate, weight_decay=settings.weight_decay
-            )
-            for key, seen in kind_of(config).statistics(cache).items():
-                params[key] += MOMENTUM * (seen - params[key])
-            step += 1
-            values = {"loss": loss, **parts}
-            if (firing_rate := mean_firing_rate(cache)) is not None:
-                values["firing_rate"] = firing_rate
-            averages.add(values, len(index))
-            if batch.labels is not None and (known := batch.labels >= 0).any():
-                right = accuracy(output.logits[known], batch.labels[known])
-                averages.add({"train_accuracy": right}, int(known.sum()))
-            bar.set_postfix({name: f"{mean:.3g}" for name, mean in averages.means().items()})
-        record = {"epoch": epoch, "step": step, **averages.means()}
-        if dev is not None:
-            logits = predict_logits(params, config, dev.ids, dev.offsets, backend=backend)
-            record["dev_accuracy"] = accuracy(logits, dev.labels)
-            if record["dev_accuracy"] > best_accuracy:
-                best_accuracy = record["dev_accuracy"]
-                best = {key: value.copy() for key, value in params.items()}
-        log(record | {"seconds": perf_counter() - started})
+                if not np.isfinite(result.loss):
+                    raise InputError(
+                        f"the loss is {result.loss} at step {step + 1}: lower --learning-rate (now "
+                        f"{settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
+                    )
+                rate = warmup_cosine(
+                    step, total_steps, peak=settings.learning_rate, warmup=settings.warmup
+                )
+                state = update(params, result.grads, state, rate, settings, backend, run)
+                for cache in result.caches:
+                    for key, seen in kind_of(config).statistics(cache).items():
+                        params[key] += MOMENTUM * (seen - params[key])
+                step += 1
+                averages.add_step(result, batch)
+                bar.set_postfix({name: f"{mean:.3g}" for name, mean in averages.means().items()})
+            record = {"epoch": epoch, "step": step, **averages.means()}
+            if dev is not None:
+                logits = predict_logits(
+                    params, config, dev.ids, dev.offsets, backend=backend, run=run
+                )
+                record["dev_accuracy"] = accuracy(logits, dev.labels)
+                if record["dev_accuracy"] > best_accuracy:
+                    best_accuracy = record["dev_accuracy"]
+                    best = {key: value.copy() for key, value in params.items()}
+            log(record | {"seconds": perf_counter() - started})
     return best

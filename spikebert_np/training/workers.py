@@ -11,6 +11,7 @@ import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 
 import numpy as np
 
@@ -18,8 +19,13 @@ from ..layers.embedding import RowGradient
 
 
 def worker_count():
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """The cores that this process may use: no more than NumPy's matrix products may, so that
+    OPENBLAS_NUM_THREADS says it for all."""
+    from threadpoolctl import threadpool_info
+
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min([cores, *pools])
 
 
 @contextmanager
@@ -31,7 +37,13 @@ def workers(count):
         threadpool_limits(limits=1, user_api="blas"),
         ThreadPoolExecutor(count) as pool,
     ):
-        yield pool.map
+
+        def run(function, *items):
+            # Each item in a copy of the caller's context, so that its np.errstate counts.
+            contexts = (copy_context() for _ in itertools.count())
+            return pool.map(lambda context, *item: context.run(function, *item), contexts, *items)
+
+        yield run
 
 
 def split_batch(offsets, count):
