@@ -253,6 +253,9 @@ def test_the_run_is_measured_first_and_no_shape_twice(tmp_path, small):
     found = bench._students(write_run(tmp_path / "run", config, params), ["the plot was dull"])
     assert [student.name for student in found] == ["d16", "d16_blocks3"]
     assert found[0].origin == str(tmp_path / "run")
+    # It is compared with the libraries too, where it was asked for.
+    assert bench._main(found, tmp_path / "run") is found[0]
+    assert bench._main(found, None) is found[1]
     # The other shape reads sentences of the same lengths.
     np.testing.assert_array_equal(found[0].offsets, found[1].offsets)
 
@@ -276,7 +279,9 @@ def test_a_rival_computes_what_we_do(student, library, monkeypatch):
     assert distance <= rivals_torch.BOUNDS[library]
     x, ds = lif.draw_currents(1, 3000)
     for ours, theirs in zip(
-        lif.run_lif(x, ds), neurons_torch.new_rival_lif(library, lif.NEURON)(x, ds), strict=True
+        lif.run_lif(x, ds),
+        neurons_torch.new_rival_lif(library, lif.NEURON)(x, ds),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert np.isfinite(rivals_torch.new_rival_step(student, library)(work))

@@ -40,8 +40,9 @@ def register(commands):
         dest="run_folder",
         metavar="RUN",
         type=Path,
-        help="this run's student in its shape (default: the shipped one's); the other shapes are "
-        "of students trained for a moment on toy_reviews, which then fire about as often",
+        help="this run's student in its shape, and in all comparisons (default: the shipped one in "
+        "its shape, one of width 256 in the comparisons); other shapes are of students trained for "
+        "a moment on toy_reviews, which then fire about as often",
     )
     bench.add_argument(
         "--data",
@@ -74,7 +75,7 @@ def run_bench(args):
     students = _students(args.run_folder or _shipped(), texts)
     missing = _missing(args.against)
     libraries = [name for name in suite.TORCH if name not in missing]
-    main, rows = students[0], []
+    main, rows = _main(students, args.run_folder), []
     if libraries:
         from ..benchmarks.student_torch import check_rival
 
@@ -125,6 +126,16 @@ def _students(run_folder, texts):
             _tell(f"training a student first: {name}")
             students.append(brief_student(width, blocks, offsets))
     return students
+
+
+def _main(students, run_folder):
+    """The Student that other libraries and inference are measured with: a given run's, else the one
+    of the first of SHAPES."""
+    from ..benchmarks.students import shape_name
+    from ..benchmarks.suite import SHAPES
+
+    name = students[0].name if run_folder else shape_name(*SHAPES[0])
+    return next(student for student in students if student.name == name)
 
 
 def _missing(against):
