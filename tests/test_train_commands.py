@@ -1,5 +1,6 @@
 """`spikebert pretrain`, `finetune`, `evaluate`, `predict`, as a user types them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -287,3 +288,19 @@ def test_no_tap_needs_the_teachers_width(folder, capsys):
     same = ["--width", "6", "--heads", "2", "--steps", "2", "--epochs", "1", "--quiet"]
     args = ["finetune", "--cache", str(folder / "cache"), "--tap", "none", *same]
     assert main([*args, "--out", str(folder / "untapped")]) == 0
+
+
+@pytest.mark.slow
+def test_one_thread_and_two_give_the_same_bits(tmp_path):
+    """At a width at which OpenBLAS would share a product between its threads."""
+    weights = []
+    for threads in ("1", "2"):
+        out = tmp_path / threads
+        command = [sys.executable, "-m", "spikebert_np", "finetune", "--epochs", "1", "--quiet"]
+        subprocess.run(
+            [*command, "--width", "128", "--out", str(out)],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+            check=True,
+        )
+        weights.append((out / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
