@@ -101,8 +101,9 @@ def _spikebert(config, taps, density):
     # attention neuron; of q, k and v their own three, then dx of all three, and dz of the last.
     alive = max(2 * D + 2 * F, 12 * D if config.attention else 0)
     if config.norm == "batch":
-        # In the MLP dy and five of F: ds, dy of the norm, dx_hat, and two terms of dz.
-        alive = D + 5 * F
+        # In the MLP dy and five of F: ds, dy of the norm, dx_hat, and two terms of dz. In attention
+        # the last four beside dx of q and k and the eight above.
+        alive = max(D + 5 * F, 14 * D if config.attention else 0)
     return Numbers(row, token, alive)
 
 
