@@ -34,8 +34,8 @@ ORDER = {
     "analysis": "firing energy plots comparison_plot depth_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill workers step "
     "inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
-    "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe estimate "
-    "ablations depth",
+    "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe memory "
+    "estimate ablations depth",
     "benchmarks": "timing students training_step lif inference profile neurons_torch student_torch "
     "rivals_torch teacher_onnx suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..models.bert_checkpoint import tensor_names
+from .inference import READING_TOKENS
+from .memory import kept_bytes, step_bytes
 from .teacher_loop import training_bytes
 from .workers import worker_count
 
@@ -72,19 +74,22 @@ def caching(config, cache, tokens, sentences):
 def student_training(config, settings, tokens):
     """An Estimate of training a student, or a convolutional baseline, on so many tokens.
 
-    Of memory: the weights four times (AdamW's means and the best epoch), and three times what a
-    batch, or a batch of 2,048 tokens of dev, keeps for its backward pass.
+    Of memory: a step (`memory.py`), or a reading of dev by all workers; beside them what the loop
+    still holds of the step before, the best epoch's weights and the teacher's words.
     """
     steps, width = getattr(config, "steps", 1), getattr(config, "width", config.embedding_width)
     if blocks := getattr(config, "blocks", 0):
-        work, kept = block_work(width, blocks), blocks * (18 * width + 3 * config.mlp_width)
+        work = block_work(width, blocks)
     else:
-        taken = sum(config.kernel_widths)
-        work, kept = 2 * taken * width * config.filters, taken * width
+        work = 2 * sum(config.kernel_widths) * width * config.filters
     weights = 4 * config.vocab_size * config.embedding_width
-    batch = max(settings.batch_tokens, 2048)
+    workers, batch = worker_count(), settings.batch_tokens
+    taps = bool(settings.w_feat)
+    step = step_bytes(config, batch, taps=taps, workers=workers)
+    reading = 3 * weights + workers * kept_bytes(config, READING_TOKENS, taps=False)
+    before = kept_bytes(config, batch, taps=taps)
     return Estimate(
         settings.epochs * tokens * 3 * steps * work / STUDENT_RATE,
         weights,
-        PYTHON_BYTES + 4 * weights + 3 * 4 * batch * steps * kept,
+        PYTHON_BYTES + 2 * weights + before + max(step, reading),
     )
