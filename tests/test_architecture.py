@@ -36,8 +36,8 @@ ORDER = {
     "inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
     "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe estimate "
     "ablations depth",
-    "benchmarks": "timing students training_step scaling cache_reading calibration lif inference profile "
-    "neurons_torch student_torch rivals_torch teacher_onnx suite",
+    "benchmarks": "timing students training_step scaling cache_reading calibration lif inference "
+    "profile neurons_torch student_torch rivals_torch teacher_onnx suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
     "materials reproduction reproduce ablation ablation_table ablate depth gradcheck "

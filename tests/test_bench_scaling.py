@@ -1,12 +1,14 @@
-"""`spikebert bench --scaling`: the fit, what a point holds, and what is written. No assertion on
-time."""
+"""`spikebert bench --scaling` and `--calibrate`: the fits, what is held, what is written. No test
+here asserts a time."""
+
+import os
 
 import numpy as np
 import pytest
 from tiny import last_json
 
 from spikebert_np.analysis.scaling_plot import scaling_figure
-from spikebert_np.benchmarks import cache_reading, scaling
+from spikebert_np.benchmarks import cache_reading, calibration, scaling
 from spikebert_np.cli import main
 from spikebert_np.data.teacher_cache import load_cache
 
@@ -108,3 +110,50 @@ def test_what_cannot_be_written_or_measured_is_refused_before_measuring(tmp_path
     assert "is not a folder; name another" in capsys.readouterr().err
     assert main(["bench", "--calibrate", "--run", str(tmp_path)]) == 2
     assert "leave --run out" in capsys.readouterr().err
+
+
+def test_the_crossing_lies_on_the_line_between_two_densities():
+    densities = (0.1, 0.2, 0.4)
+    assert calibration.crossing(densities, [0.5, 0.5, 2]) == pytest.approx(0.3)
+    assert calibration.crossing(densities, [0.25, 2, 0.5]) == pytest.approx(0.1 + 0.1 * 2 / 3)
+    assert calibration.crossing(densities, [0.5, 0.6, 0.7]) == 0.4
+    assert calibration.crossing(densities, [1.1, 2, 3]) == 0.0
+
+
+def test_both_ways_of_the_calibration_are_one_product(monkeypatch):
+    monkeypatch.setattr(calibration, "ROWS", 40)
+    sides = calibration.new_sides((16, 12), 0.3)
+    (by_events, cache), (dense, other) = (sides["forward", way](0) for way in ("events", "dense"))
+    assert cache.events is not None
+    assert other.events is None
+    assert 0.2 < np.mean(cache.x != 0) < 0.4
+    np.testing.assert_allclose(by_events, dense, rtol=1e-5, atol=1e-5)
+    dw = [sides["dW", way](0) for way in ("events", "dense")]
+    np.testing.assert_allclose(*dw, rtol=1e-5, atol=1e-5)
+
+
+def test_the_command_tells_what_to_set_and_sets_nothing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SPIKEBERT_EVENTS_UP_TO", "0.3")
+    monkeypatch.setattr(calibration, "ROWS", 16)
+    monkeypatch.setattr(calibration, "WIDTHS", (4, 8))
+    monkeypatch.setattr(calibration, "DENSITIES", (0.1, 0.4))
+    before = dict(os.environ)
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--calibrate", "--rounds", "1", "--json"]) == 0
+    assert dict(os.environ) == before
+    assert not list(tmp_path.iterdir())
+    printed = capsys.readouterr().out
+    found = last_json(printed)
+    assert found["now"] == 0.3
+    assert found["events_up_to"].keys() == {"d4", "d8"}
+    assert all(0 <= value <= 0.4 for value in found["events_up_to"].values())
+    for width in (4, 8):
+        value = found["events_up_to"][f"d{width}"]
+        assert f"D {width}:  export SPIKEBERT_EVENTS_UP_TO={value:g}\n" in printed
+        rows = [row for row in found["rows"] if row["width"] == width]
+        assert {row["product"] for row in rows} == {
+            f"{width} -> {width}", f"{width} -> {4 * width}", f"{4 * width} -> {width}", "a block"
+        }  # fmt: skip
+        assert [row["part"] for row in rows] == 4 * ["forward", "dW", "both"]
+        assert all(len(row["ratios"]) == 2 and min(row["ratios"]) > 0 for row in rows)
+    assert "nothing has been changed" in printed

@@ -28,8 +28,8 @@ Firing is measured in the forward pass of the timed step. The students are not t
 added to the bias of every norm before a neuron sets how many neurons fire, for the row of firing
 rates, and at every other point so that it stays what it is at the base point. A product
 of which a share of up to {events:g} of its inputs fires goes by events, and above it is dense
-(`spikebert bench --calibrate`). Caches are the shipped one's sentences over and over, two layers of 384 numbers a token as float16;
-opening one hashes every file; files come from the system's memory.
+(`spikebert bench --calibrate`). Caches are the shipped one's sentences over and over, two layers of
+384 numbers a token as float16; opening one hashes every file; files come from the system's memory.
 """
 _COLUMNS = (
     "of", "axis", "points", "firing", "ms by the clock", "core-ms", "exponent by the clock",
