@@ -116,9 +116,7 @@ def test_the_environment_moves_the_crossing(setting, density, by_events, monkeyp
 @pytest.mark.parametrize("setting", ["20%", "nan", "-0.1", "1.5", "inf"])
 def test_a_crossing_that_is_no_share_is_refused(setting, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("SPIKEBERT_EVENTS_UP_TO", setting)
-    sentence = (
-        f"SPIKEBERT_EVENTS_UP_TO = {setting}: set it to a share from 0 to 1, such as 0.22, or"
-    )
+    sentence = f"SPIKEBERT_EVENTS_UP_TO = {setting}: set it to a share from 0 to 1, such as 0.22, "
     with pytest.raises(InputError) as error:
         goes_by_events("numba", 0.1)
     assert str(error.value) == f"{sentence}or unset it"
