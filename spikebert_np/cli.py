@@ -23,7 +23,7 @@ from .commands import (
     use,
 )
 from .errors import InputError
-from .process import keep_freed_memory
+from .process import events_up_to, keep_freed_memory
 
 
 def build_parser():
@@ -67,6 +67,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     keep_freed_memory()
     try:
+        events_up_to()  # what it refuses is refused before anything is written
         status = args.run(args) or 0
         if sys.stdout:
             sys.stdout.flush()

@@ -1,6 +1,8 @@
-"""How a process is set up for training: what its threads wait for, and what it does with memory.
+"""How a process is set up for training: what its threads wait for, what it does with memory, and
+where its products change from events to dense.
 
-Nothing here changes a result, and a setting that the environment has already is left alone.
+A setting that the environment has already is left alone, and but for the last nothing here changes
+a result.
 
 Threads. The compiled kernels run on the thread that calls them and start no others; only the matrix
 products have a pool, OpenBLAS's. After each product its idle threads spin for 2^26 processor cycles
@@ -13,6 +15,12 @@ Memory. glibc gives a large array's pages back to the system when the array is f
 new ones, cleared, for the next: a tenth of a training step's time. `keep_freed_memory` has it keep
 them for the next array. This is for the command line, whose process is ours; a program that imports
 the package decides for itself.
+
+Products. Those of spikes go by events where few of them fire, and else are dense (`linear_numba`).
+The two add up in another order and so round differently: which share is the last for events decides
+the last bits of a training run, and by them, after enough steps, its epochs. So it is one number
+for all machines, and nothing measures one and changes it by itself; SPIKEBERT_EVENTS_UP_TO does, if
+the user sets it, and belongs to a run as its seed does.
 """
 
 import ctypes
@@ -20,9 +28,15 @@ import os
 import sys
 from contextlib import suppress
 
+from .errors import InputError
+
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 KEPT_BYTES = 1 << 30
+
+# The share of non-zeros above which BLAS is faster, forward pass and dW together: one thread each,
+# float32, 3,000 rows, widths from 256 to 1536.
+EVENTS_UP_TO = 0.22
 
 
 def let_blas_sleep():
@@ -52,3 +66,18 @@ def give_freed_memory_back():
     """What is kept of freed arrays goes back to the system, where the C library can do so."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def events_up_to():
+    """The share of non-zeros up to which a product of spikes goes by events: EVENTS_UP_TO, or what
+    the variable SPIKEBERT_EVENTS_UP_TO says. Raises InputError where that is no share."""
+    text = os.environ.get("SPIKEBERT_EVENTS_UP_TO")
+    if not text:
+        return EVENTS_UP_TO
+    with suppress(ValueError):
+        if 0 <= (share := float(text)) <= 1:
+            return share
+    raise InputError(
+        f"SPIKEBERT_EVENTS_UP_TO = {text}: set it to a share from 0 to 1, such as {EVENTS_UP_TO}, "
+        "or unset it"
+    )

@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikebert_np.checking.gradcheck import relative_error
+from spikebert_np.cli import main
+from spikebert_np.errors import InputError
 from spikebert_np.layers.linear import linear_backward, linear_forward
-from spikebert_np.layers.linear_numba import CROSSING
+from spikebert_np.process import EVENTS_UP_TO
 
 BOUNDS = {np.float32: 1e-6, np.float64: 1e-14}
 
@@ -72,16 +74,53 @@ def test_the_wider_of_two_dtypes_is_kept(rng):
 @pytest.mark.parametrize(
     ("backend", "density", "by_events"),
     [
-        ("numba", CROSSING - 0.05, True),
-        ("numba", CROSSING + 0.05, False),
+        ("numba", EVENTS_UP_TO - 0.05, True),
+        ("numba", EVENTS_UP_TO + 0.05, False),
         ("dense", 0.0, False),
         ("events", 1.0, True),
         ("numpy", 0.0, False),
     ],
 )
-def test_the_product_is_chosen_by_density(backend, density, by_events):
+def test_the_product_is_chosen_by_density(backend, density, by_events, monkeypatch):
+    monkeypatch.delenv("SPIKEBERT_EVENTS_UP_TO", raising=False)
+    assert goes_by_events(backend, density) == by_events
+
+
+def goes_by_events(backend, density):
     x = np.zeros((4, 100), np.float32)
     x[:, : round(100 * density)] = 1
     _, cache = linear_forward(x, np.ones((100, 3), np.float32), np.zeros(3, np.float32),
                               backend=backend)  # fmt: skip
-    assert (cache.events is not None) == by_events
+    return cache.events is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "density", "by_events"),
+    [
+        ("0.5", 0.5, True),  # up to, and with it
+        ("0.5", 0.51, False),
+        ("0.05", EVENTS_UP_TO - 0.05, False),
+        ("0", 0.01, False),
+        ("1", 1.0, True),
+        ("", EVENTS_UP_TO - 0.05, True),  # as if it were not set
+        ("", EVENTS_UP_TO + 0.05, False),
+    ],
+)
+def test_the_environment_moves_the_crossing(setting, density, by_events, monkeypatch):
+    monkeypatch.setenv("SPIKEBERT_EVENTS_UP_TO", setting)
+    assert goes_by_events("numba", density) == by_events
+    assert goes_by_events("events", density)
+    assert not goes_by_events("dense", density)
+
+
+@pytest.mark.parametrize("setting", ["20%", "nan", "-0.1", "1.5", "inf"])
+def test_a_crossing_that_is_no_share_is_refused(setting, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SPIKEBERT_EVENTS_UP_TO", setting)
+    sentence = f"SPIKEBERT_EVENTS_UP_TO = {setting}: set it to a share from 0 to 1, such as 0.22, "
+    with pytest.raises(InputError) as error:
+        goes_by_events("numba", 0.1)
+    assert str(error.value) == f"{sentence}or unset it"
+    # Before a command has written anything.
+    assert main(["bench", "--scaling", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -29,20 +29,22 @@ def clocks():
     return np.array([perf_counter(), process_time()])
 
 
-def alternate(sides, rounds):
+def alternate(sides, rounds, done=lambda: None):
     """{side: (rounds, 2) times as of `clocks`} of sides = {name: function of a round's work}.
 
     rounds: the work of each round, at least one. Each side does the first once more beforehand,
-    untimed: it compiles, and its buffers are warm.
+    untimed: it compiles, and its buffers are warm. done: called after each side's work, untimed.
     """
     for side in sides.values():
         side(rounds[0])
+        done()
     times = {name: [] for name in sides}
     for number, work in enumerate(rounds):
         for name in list(sides) if number % 2 else reversed(sides):
             started = clocks()
             sides[name](work)
             times[name].append(clocks() - started)
+            done()
     return {name: np.array(values) for name, values in times.items()}
 
 
@@ -58,13 +60,13 @@ def median_seconds(times):
     return float(np.median(times[:, 0]))
 
 
-def by_workers(function):
+def by_workers(function, count=None):
     """function(work, run) as a function of a work alone.
 
-    run: as that of `training.workers`, of `worker_count` workers. They wait for the next call, as
-    they do within a training run; the other sides' matrix products have all threads.
+    run: as that of `training.workers`, of count workers (None: `worker_count`). They wait for the
+    next call, as they do within a training run; the other sides' matrix products have all threads.
     """
-    pool = ThreadPoolExecutor(worker_count())
+    pool = ThreadPoolExecutor(count or worker_count())
     products = ThreadpoolController()
 
     def call(work):

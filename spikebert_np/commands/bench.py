@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ..errors import InputError
 from .options import at_least
 
 # Of the JSON, in which a rival that was not measured stands as null.
@@ -32,7 +33,9 @@ def register(commands):
         epilog="examples:\n"
         "  spikebert bench                             a few minutes\n"
         "  spikebert bench --run runs/sst2 --data data/stsa --against torch --json\n"
-        "  spikebert bench --profile                   and where a step's time goes",
+        "  spikebert bench --profile                   and where a step's time goes\n"
+        "  spikebert bench --scaling results/scaling   a few minutes, instead of the rest\n"
+        "  spikebert bench --calibrate                 a minute, instead of the rest",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     bench.add_argument(
@@ -60,12 +63,30 @@ def register(commands):
         "--rounds", metavar="N", type=at_least(1), default=7, help="of each comparison (default: 7)"
     )
     bench.add_argument("--profile", action="store_true", help="where the time of a step goes")
+    bench.add_argument(
+        "--scaling",
+        metavar="OUT",
+        type=Path,
+        help="instead: a step's time against width, depth, time steps, tokens, firing rate and "
+        "threads, and a cache's reading against its corpus, with fitted exponents: "
+        "OUT/SCALING.md and OUT/scaling.png",
+    )
+    bench.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="instead: at which share of spikes this machine's products by events stop being "
+        "faster than dense ones, as a value for SPIKEBERT_EVENTS_UP_TO. It is printed and nowhere "
+        "kept: the two round differently, so that a machine which chose by itself would train "
+        "another student than the next one from the same seed",
+    )
     bench.add_argument("--json", action="store_true", help="print one line of JSON last")
     bench.set_defaults(run=run_bench)
 
 
 def run_bench(args):
     """Measure, then print: the ratios first, and last what they were measured with."""
+    if args.scaling or args.calibrate:
+        return _run_alone(args)
     from ..benchmarks import suite
     from ..benchmarks.students import read_texts
     from ..data.shipped import TOY
@@ -107,6 +128,29 @@ def run_bench(args):
         print(json.dumps({**_medians(rows), "firing_rate": main.rates["all"], **setting}))
 
 
+def _run_alone(args):
+    """--scaling or --calibrate, which measure what they make themselves."""
+    alone = "--scaling" if args.scaling else "--calibrate"
+    for flag, given in (
+        ("--run", args.run_folder),
+        ("--data", args.data),
+        ("--against", args.against),
+        ("--profile", args.profile),
+        ("--calibrate", args.scaling and args.calibrate),
+    ):
+        if given:
+            raise InputError(f"{alone} measures what it makes itself: leave {flag} out")
+    versions = _versions(())
+    if args.scaling:
+        from .bench_scaling import run_scaling
+
+        run_scaling(args, versions)
+    else:
+        from .bench_calibration import run_calibration
+
+        run_calibration(args, versions)
+
+
 def _shipped():
     """The run folder of the shipped student, or None where the package has none."""
     from ..data.shipped import shipped_student
@@ -142,7 +186,6 @@ def _missing(against):
     """{rival that will not be measured: a sentence that says why}."""
     from ..benchmarks.suite import RIVALS, is_installed
     from ..data.pretrained import resolve_teacher
-    from ..errors import InputError
 
     if not against:
         return dict.fromkeys(RIVALS, "Not measured: other libraries (--against torch).")

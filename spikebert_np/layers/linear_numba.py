@@ -15,11 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..process import events_up_to
 from .kernel import kernel
-
-# The share of non-zeros above which BLAS is faster, forward pass and dW together: one thread each,
-# float32, 3,000 rows, widths from 256 to 1536.
-CROSSING = 0.22
 
 
 class Events(NamedTuple):
@@ -93,14 +90,15 @@ def _sum_rows(starts, column, value, rows, first, out):
 def find_events(x, backend):
     """The Events of x (M, D_in), or None where the dense product is to be taken.
 
-    backend: "numba", which measures x; "events", always events; "dense", never.
+    backend: "numba", which measures x against `events_up_to`; "events", always events; "dense",
+    never. Raises InputError as `events_up_to` does.
     """
     if backend == "dense":
         return None
     x = np.ascontiguousarray(x)
     starts = np.empty(len(x) + 1, np.int64)  # (M + 1,)
     _count(x, starts)
-    if backend == "numba" and starts[-1] > CROSSING * x.size:
+    if backend == "numba" and starts[-1] > events_up_to() * x.size:
         return None
     # One place more than events, for the zeros at the end.
     column = np.empty(starts[-1] + 1, np.int32)  # (K + 1,)
