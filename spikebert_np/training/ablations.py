@@ -85,7 +85,7 @@ VARIANTS = (
     Variant("soft-reset", "soft reset", neuron={"reset": "soft"}),
     *(
         Variant(f"rate-{w:g}", f"firing penalised, w = {w:g}", training={"w_rate": w})
-        for w in (3.0, 10.0)
+        for w in (1.0, 3.0)
     ),
     Variant("batch-norm", "batch norm for layer norm", model={"norm": "batch"}),
 )
