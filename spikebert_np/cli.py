@@ -18,6 +18,7 @@ from .commands import (
     reproduce,
     results,
     shrink,
+    sparsity,
     teacher,
     train,
     use,
@@ -49,6 +50,7 @@ def build_parser():
         results,
         ablate,
         depth,
+        sparsity,
         gradcheck,
         bench,
     ):

@@ -38,8 +38,8 @@ def check_variants(name, backend, variants, seed):
 def test_gradients_of_every_input_and_parameter(name, backend):
     variants = CASES[name].variants
     # Both resets, one detached and one attached; with attention and without; both encoders.
-    few = variants[::3] if name in ("ssa", "spikebert") else variants
-    few = variants[2:] if name == "encoder_block" else few
+    few = variants[::3] if name in ("ssa", "spikebert", "spikebert_rate") else variants
+    few = variants[2:] if name in ("encoder_block", "encoder_block_rate") else few
     check_variants(name, backend, few, SEED)
 
 

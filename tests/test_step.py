@@ -7,6 +7,7 @@ import pytest
 from conftest import random_offsets
 
 from spikebert_np.analysis.firing import mean_firing_rate
+from spikebert_np.checking.differences import directional_derivative
 from spikebert_np.checking.gradcheck import relative_error
 from spikebert_np.data.batches import Batch
 from spikebert_np.layers.lif import LIFNeuron
@@ -25,6 +26,7 @@ ALL = LossWeights(ce=0.7, kl=1.3, feat=0.4, emb=0.9, temperature=2.5)
 WEIGHTS = {
     "stage1": LossWeights(feat=0.8, emb=0.6),
     "labels": LossWeights(ce=1.0),
+    "rate": LossWeights(ce=0.7, feat=0.4, rate=30.0),
     **{name: ALL._replace(feature_loss=name) for name in FEATURE_LOSSES},
 }
 
@@ -75,7 +77,7 @@ def test_the_parts_of_a_model_without_taps_add_up(rng):
     config = SpikingTextCNNConfig(
         vocab_size=11, embedding_width=5, filters=4, steps=3, classes=3, dropout=0.0
     )
-    args = *problem(rng, init_spiking_textcnn, config), LossWeights(ce=0.7, kl=1.3)
+    args = *problem(rng, init_spiking_textcnn, config), LossWeights(ce=0.7, kl=1.3, rate=20.0)
     whole = training_step(*args, rng=None, parts=1)
     assert_same(training_step(*args, rng=None), whole)
 
@@ -116,3 +118,44 @@ def test_a_wrong_sum_over_the_parts_is_seen(rng, monkeypatch):
     monkeypatch.setattr(step_module, "sum_gradients", lambda parts: parts[0])
     with pytest.raises(AssertionError):
         assert_same(training_step(*args, rng=None), whole)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"encoder": "heaviside"}, {"attention": False}, {"norm": "batch"}],
+    ids=["lif", "heaviside", "without attention", "batch norm"],
+)
+def test_the_firing_rate_is_part_of_the_loss_and_of_its_gradient(rng, settings):
+    """Of the whole batch, cut in two, down to the block that no other loss reads: smooth spikes
+    against finite differences of the loss itself."""
+    neuron = LIFNeuron(tau=1.7, v_th=0.8, detach_reset=False, spiking=False)
+    params, config, batch, targets = problem(rng, config=replace(CONFIG, neuron=neuron, **settings))
+    targets = targets._replace(hidden={0: targets.hidden[1]})
+    weights = LossWeights(feat=0.8, rate=40.0)
+
+    def step(params, weights=weights):
+        draw = np.random.default_rng(0)  # batch norm by the batch; the dropout's rate is 0
+        return training_step(params, config, batch, targets, weights, rng=draw, backend="numpy")
+
+    found = step(params)
+    assert len(found.caches) == 1 + (config.norm == "layer")
+    assert found.losses["rate"] == found.firing_rate()
+    assert found.loss == pytest.approx(0.8 * found.losses["feat"] + 40 * found.losses["rate"])
+    bare = step(params, weights._replace(rate=0.0))
+    assert "rate" not in bare.losses
+    last = {key for key in found.grads if key.startswith("blocks.1.")}
+    assert last
+    assert found.grads.keys() - bare.grads.keys() == last
+
+    for keys in (last, found.grads.keys() - last):
+        direction = {
+            key: rng.standard_normal(value.shape) if key in keys else np.zeros_like(value)
+            for key, value in params.items()
+        }
+        numeric = directional_derivative(lambda moved: step(moved).loss, params, direction)
+        ours = sum(np.sum(_dense(found.grads[key], params[key]) * direction[key]) for key in keys)
+        assert ours == pytest.approx(numeric, rel=1e-6)
+
+
+def _dense(grad, like):
+    return grad.dense(len(like)) if hasattr(grad, "dense") else grad

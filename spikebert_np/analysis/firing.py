@@ -5,7 +5,7 @@ Letters: T spike steps, N packed tokens, D width of a layer (its neurons a token
 
 import numpy as np
 
-from ..layers.surrogate import heaviside
+from ..blocks.spike_encoding import spike_encoding_forward
 from ..models.spikebert import SpikeBertCache
 from ..models.spiking_textcnn import SpikingTextCNNCache
 
@@ -61,5 +61,10 @@ def _encoder_spikes(cache):
     if encoding.lif is not None:
         return encoding.lif.s
     # The heaviside encoder sends the same spikes at every step, and keeps only their current.
-    s = heaviside(encoding.current)  # (N, D)
-    return np.broadcast_to(s, (cache.head.time.steps, *s.shape))  # (T, N, D)
+    s, _ = spike_encoding_forward(
+        encoding.current,
+        steps=cache.head.time.steps,
+        encoder="heaviside",
+        neuron=encoding.neuron,
+    )  # (T, N, D)
+    return s

@@ -21,9 +21,9 @@ from .students import SETTINGS
 LEARNING_RATE = 1e-6
 
 
-def new_step(student, backend="numba"):
+def new_step(student, backend="numba", settings=SETTINGS):
     """A function of (Batch, Targets) and `run`: one whole step of training, as `training.loop`
-    takes it. run: as of `training.step`. It returns the Step."""
+    takes it. student: has a config and params. run: as of `training.step`. It returns the Step."""
     # The training loop's backend but for the products, where that is asked for.
     own = "numpy" if backend == "numpy" else "numba"
     params = {key: value.copy() for key, value in student.params.items()}
@@ -32,9 +32,9 @@ def new_step(student, backend="numba"):
     def step(work, run=map):
         nonlocal state
         result = training_step(
-            params, student.config, *work, SETTINGS.loss_weights, rng=rng, backend=backend, run=run
+            params, student.config, *work, settings.loss_weights, rng=rng, backend=backend, run=run
         )
-        state = update(params, result.grads, state, LEARNING_RATE, SETTINGS, own, run)
+        state = update(params, result.grads, state, LEARNING_RATE, settings, own, run)
         return result
 
     return step

@@ -62,15 +62,19 @@ def encoder_block_forward(
     return x + thought, EncoderBlockCache(ssa_cache, mlp_cache)
 
 
-def encoder_block_backward(dy, cache):
-    """dx (T, N, D) and the dict of parameter gradients, from dy (T, N, D)."""
+def encoder_block_backward(dy, cache, *, dspike=0.0):
+    """dx (T, N, D) and the dict of parameter gradients, from dy (T, N, D).
+
+    dspike: see `spiking_linear_backward`. The sums x are not penalised, the spikes in them are: so
+    dspike goes into `ssa` and `mlp`, and not down the straight path.
+    """
     # y = x + mlp(x): the straight path and the path through the MLP.
-    dx_mlp, dmlp = mlp_backward(dy, cache.mlp)  # (T, N, D)
+    dx_mlp, dmlp = mlp_backward(dy, cache.mlp, dspike=dspike)  # (T, N, D)
     dx = dy + dx_mlp
     dparams = with_prefix(dmlp, "mlp.")
     if cache.ssa is not None:
         # x = x + ssa(x)
-        dx_ssa, dssa = ssa_backward(dx, cache.ssa)  # (T, N, D)
+        dx_ssa, dssa = ssa_backward(dx, cache.ssa, dspike=dspike)  # (T, N, D)
         dx = dx + dx_ssa
         dparams |= with_prefix(dssa, "ssa.")
     return dx, dparams

@@ -44,8 +44,11 @@ def mlp_forward(x, params, *, neuron, norm="layer", backend="numpy", frozen=None
     return s, MLPCache(up_cache, down_cache)
 
 
-def mlp_backward(ds, cache):
-    """dx (T, N, D) and the dict of parameter gradients, from ds (T, N, D)."""
-    dhidden, ddown = spiking_linear_backward(ds, cache.down)  # (T, N, F)
-    dx, dup = spiking_linear_backward(dhidden, cache.up)  # (T, N, D)
+def mlp_backward(ds, cache, *, dspike=0.0):
+    """dx (T, N, D) and the dict of parameter gradients, from ds (T, N, D).
+
+    dspike: see `spiking_linear_backward`.
+    """
+    dhidden, ddown = spiking_linear_backward(ds, cache.down, dspike=dspike)  # (T, N, F)
+    dx, dup = spiking_linear_backward(dhidden, cache.up, dspike=dspike)  # (T, N, D)
     return dx, {**with_prefix(dup, "up."), **with_prefix(ddown, "down.")}

@@ -41,8 +41,13 @@ def spike_encoding_forward(current, *, steps, encoder, neuron, backend="numpy", 
     return np.broadcast_to(s, shape), SpikeEncodingCache(None, current, neuron)  # (T, N, D)
 
 
-def spike_encoding_backward(ds, cache):
-    """dcurrent (N, D) from ds (T, N, D): all steps read one current, so T gradients add up."""
+def spike_encoding_backward(ds, cache, *, dspike=0.0):
+    """dcurrent (N, D) from ds (T, N, D): all steps read one current, so T gradients add up.
+
+    dspike: see `spiking_linear_backward`; the same spikes at T steps are T spikes.
+    """
+    if dspike:
+        ds = ds + dspike
     if cache.lif is not None:
         return lif_backward(ds, cache.lif).sum(axis=0)  # (N, D)
     neuron = cache.neuron

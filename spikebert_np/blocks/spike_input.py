@@ -81,11 +81,14 @@ def spike_input_forward(
     )
 
 
-def spike_input_backward(dx, cache):
-    """The dict of parameter gradients, from dx (T, N, D). Ids have no gradient."""
+def spike_input_backward(dx, cache, *, dspike=0.0):
+    """The dict of parameter gradients, from dx (T, N, D). Ids have no gradient.
+
+    dspike: see `spiking_linear_backward`.
+    """
     dparams = {}
     # x = spikes of the current
-    dx = spike_encoding_backward(dx, cache.encoding)  # (N, D)
+    dx = spike_encoding_backward(dx, cache.encoding, dspike=dspike)  # (N, D)
     dx = dropout_backward(dx, cache.dropout)
     if cache.positions is not None:
         dx, dparams["positions"] = positions_backward(dx, cache.positions)

@@ -30,9 +30,12 @@ def spiking_conv1d_forward(x, params, offsets, *, width, neuron, backend="numpy"
     return s, SpikingConv1dCache(windows_cache, unit_cache)
 
 
-def spiking_conv1d_backward(ds, cache):
-    """dx (T, N, D_in) and the dict of parameter gradients, from ds (T, N, D_out)."""
+def spiking_conv1d_backward(ds, cache, *, dspike=0.0):
+    """dx (T, N, D_in) and the dict of parameter gradients, from ds (T, N, D_out).
+
+    dspike: see `spiking_linear_backward`.
+    """
     # s = LIF(layer norm(windows W + b))
-    dwindows, dparams = spiking_linear_backward(ds, cache.unit)  # (T, N, K*D_in)
+    dwindows, dparams = spiking_linear_backward(ds, cache.unit, dspike=dspike)  # (T, N, K*D_in)
     # windows = neighbours of x
     return windows_backward(dwindows, cache.windows), dparams  # (T, N, D_in)

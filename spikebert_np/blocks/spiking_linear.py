@@ -63,14 +63,20 @@ def spiking_linear_forward(x, params, *, neuron, norm="layer", backend="numpy", 
     return s, SpikingLinearCache(linear_cache, norm_cache, lif_cache)
 
 
-def spiking_linear_backward(ds, cache):
-    """dx (T, N, D_in) and the dict of parameter gradients, from ds (T, N, D_out)."""
+def spiking_linear_backward(ds, cache, *, dspike=0.0):
+    """dx (T, N, D_in) and the dict of parameter gradients, from ds (T, N, D_out).
+
+    dspike: of a penalty on every spike, the gradient that each has of it: one number for all,
+    beside what comes from those that read it, ds.
+    """
     batch_norm = isinstance(cache.norm, BatchNormCache)
     if cache.lif.backend != "numpy" and not batch_norm:
         from .spiking_linear_numba import norm_lif_backward
 
-        dz, dgain, dbias = norm_lif_backward(ds, cache.norm, cache.lif)
+        dz, dgain, dbias = norm_lif_backward(ds, cache.norm, cache.lif, dspike=dspike)
     else:
+        if dspike:
+            ds = ds + dspike  # a new array: a residual may read the old one
         # s = LIF(y)
         dy = lif_backward(ds, cache.lif)  # (T, N, D_out)
         # y = layer norm(z), or batch norm(z)

@@ -60,7 +60,7 @@ def _forward(z, gain, bias, width, eps, constants, reset_spikes, s, inv_std, h):
 
 
 @kernel(fastmath=REASSOCIATE)
-def _backward(ds, x_hat, inv_std, gain, width, h, s, constants, dz, dgain, dbias):
+def _backward(ds, dspike, x_hat, inv_std, gain, width, h, s, constants, dz, dgain, dbias):
     tau, leak, v_th, v_reset, one, reset, decay_input, detach, _, code, scale, slope = constants
     dv = np.empty(h.shape[2], h.dtype)
     for n in range(h.shape[1]):
@@ -71,8 +71,9 @@ def _backward(ds, x_hat, inv_std, gain, width, h, s, constants, dz, dgain, dbias
             # σ' stands in dz until the row's own gradient takes its place.
             surrogate.derivative_row(h[t, n], v_th, code, scale, slope, one, dz[t, n])
             for d in range(len(dv)):
+                ds_now = ds[t, n, d] if dspike is None else ds[t, n, d] + dspike
                 dh = backward_through_fire(
-                    ds[t, n, d], dv[d], h[t, n, d], s[t, n, d], dz[t, n, d],
+                    ds_now, dv[d], h[t, n, d], s[t, n, d], dz[t, n, d],
                     v_th, v_reset, one, reset, detach,
                 )  # fmt: skip
                 dv[d] = dh * leak
@@ -113,13 +114,14 @@ def norm_lif_forward(z, gain, bias, neuron, reset_trace=None, *, eps=1e-5):
     return s, inv_std, h
 
 
-def norm_lif_backward(ds, norm_cache, lif_cache):
-    """dz (T, N, D), dgain (D,), dbias (D,), from ds (T, N, D)."""
+def norm_lif_backward(ds, norm_cache, lif_cache, *, dspike=0.0):
+    """dz (T, N, D), dgain (D,), dbias (D,), from ds (T, N, D) and what each spike has beside it."""
     x_hat, inv_std, gain = norm_cache
     h, s, neuron, _ = lif_cache
     dz, dgain, dbias = np.empty_like(h), np.zeros_like(gain), np.zeros_like(gain)
     _backward(
         np.ascontiguousarray(ds),
+        h.dtype.type(dspike) if dspike else None,
         x_hat,
         inv_std,
         gain,

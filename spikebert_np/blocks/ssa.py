@@ -151,18 +151,23 @@ def ssa_forward(
     return out, cache
 
 
-def ssa_backward(dout, cache):
-    """dx (T, N, D) and the dict of parameter gradients, from dout (T, N, D)."""
+def ssa_backward(dout, cache, *, dspike=0.0):
+    """dx (T, N, D) and the dict of parameter gradients, from dout (T, N, D).
+
+    dspike: see `spiking_linear_backward`.
+    """
     # out = spiking_linear(s)
-    ds, dout_params = spiking_linear_backward(dout, cache.out)  # (T, N, D)
+    ds, dout_params = spiking_linear_backward(dout, cache.out, dspike=dspike)  # (T, N, D)
+    if dspike:
+        ds = ds + dspike
     # s = LIF(y)
     dy = lif_backward(ds, cache.attention_lif)  # (T, N, D)
     # y = (q kᵀ) v scale
     dq, dk, dv = attention_backward(dy, cache.attention)  # (T, N, D)
     # q, k, v = spiking_linear(x): x is read three times, so three gradients meet in it.
-    dx_q, dq_params = spiking_linear_backward(dq, cache.q)  # (T, N, D)
-    dx_k, dk_params = spiking_linear_backward(dk, cache.k)  # (T, N, D)
-    dx_v, dv_params = spiking_linear_backward(dv, cache.v)  # (T, N, D)
+    dx_q, dq_params = spiking_linear_backward(dq, cache.q, dspike=dspike)  # (T, N, D)
+    dx_k, dk_params = spiking_linear_backward(dk, cache.k, dspike=dspike)  # (T, N, D)
+    dx_v, dv_params = spiking_linear_backward(dv, cache.v, dspike=dspike)  # (T, N, D)
     dparams = {
         **with_prefix(dq_params, "q."),
         **with_prefix(dk_params, "k."),

@@ -21,8 +21,10 @@ from ..blocks import spiking_conv1d as conv_block
 from ..blocks import spiking_linear as unit
 from ..blocks import ssa as attention_block
 from ..layers.initializers import init_layernorm, init_linear
+from ..layers.lif import LIFCache
 from ..layers.parameters import with_prefix
 from .case import Problem, case
+from .passes import nodes
 
 # What a block adds to its layers does not depend on the surrogate: it draws a smooth one.
 RESETS = [
@@ -176,6 +178,54 @@ def encoder_block(draw):
     settings = {"heads": H, "scale": float(draw.rng.uniform(0.6, 0.9)), "attention": attended}
     settings |= {"offsets": draw.offsets, "neuron": draw.neuron, "norm": draw.variant["norm"]}
     return Problem({"x": x}, settings, params, zero=zero)
+
+
+def all_spikes(cache):
+    """The spikes (T, N, D) of each layer of a cache, each once, whoever reads them."""
+    spikes = [lif.s for lif in nodes(cache, LIFCache)]
+    for encoder in nodes(cache, encoding.SpikeEncodingCache):
+        if encoder.lif is None:
+            s, _ = encoding.spike_encoding_forward(
+                encoder.current, steps=len(spikes[0]), encoder="heaviside", neuron=encoder.neuron
+            )
+            spikes.append(s)
+    return spikes
+
+
+def adapt_rate(forward, backward):
+    """The output, and after it w_rate r, with r the share of all neurons that fire."""
+
+    def rate_forward(*, w_rate, backend, frozen=None, **arguments):
+        y, cache = forward(backend=backend, frozen=frozen and frozen[0], **arguments)
+        spikes = all_spikes(cache)
+        count = sum(s.size for s in spikes)
+        r = sum(s.sum() for s in spikes) / count
+        return np.append(y, y.dtype.type(w_rate * r)), (cache, y.shape, w_rate / count)
+
+    def rate_backward(dy, cache):
+        cache, shape, share = cache
+        return backward(dy[:-1].reshape(shape), cache, dspike=float(dy[-1]) * share)
+
+    return rate_forward, rate_backward
+
+
+def with_rate(problem, draw):
+    """The problem with the weight of the firing rate beside its outputs."""
+    # So large that dspike is of the size of what else arrives at a spike.
+    return problem._replace(
+        settings=problem.settings | {"w_rate": float(draw.rng.uniform(300, 900))}
+    )
+
+
+@case(
+    block.encoder_block_forward,
+    block.encoder_block_backward,
+    floor="block",
+    variants=encoder_block.variants,
+    adapt=adapt_rate,
+)
+def encoder_block_rate(draw):
+    return with_rate(encoder_block.draw(draw), draw)
 
 
 @case(

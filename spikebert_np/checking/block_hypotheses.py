@@ -125,11 +125,11 @@ BERT_ATTENTION = [
 def heaviside_by(combine, *, with_slope=True):
     """spike_encoding_backward of the heaviside encoder; a LIF one as it should be."""
 
-    def backward(ds, cache):
+    def backward(ds, cache, *, dspike=0.0):
         if cache.lif is not None:
-            return spike_encoding_backward(ds, cache)
+            return spike_encoding_backward(ds, cache, dspike=dspike)
         neuron = cache.neuron
-        return combine(ds) * (slope_at(cache.current, neuron) if with_slope else 1)
+        return combine(ds + dspike) * (slope_at(cache.current, neuron) if with_slope else 1)
 
     return backward
 
@@ -146,12 +146,12 @@ def without(name):
     return lambda cache: distillation_backward(cache._replace(**{name: None}))
 
 
-def mlp_before_ssa(dy, cache):
+def mlp_before_ssa(dy, cache, *, dspike=0.0):
     """encoder_block_backward in the order of the forward pass."""
     if cache.ssa is None:
-        return encoder_block_backward(dy, cache)
-    dx_ssa, dssa = ssa_backward(dy, cache.ssa)
-    dx_mlp, dmlp = mlp_backward(dy + dx_ssa, cache.mlp)
+        return encoder_block_backward(dy, cache, dspike=dspike)
+    dx_ssa, dssa = ssa_backward(dy, cache.ssa, dspike=dspike)
+    dx_mlp, dmlp = mlp_backward(dy + dx_ssa, cache.mlp, dspike=dspike)
     dparams = with_prefix(dmlp, "mlp.") | with_prefix(dssa, "ssa.")
     return dy + dx_ssa + dx_mlp, dparams
 

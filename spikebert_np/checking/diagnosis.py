@@ -24,6 +24,7 @@ from .lif_hypotheses import LIF_HYPOTHESES
 from .mistakes import explain
 from .patterns import CLOSE, explain_by_pattern
 from .planting import edited, planted
+from .rate_hypotheses import RATE_HYPOTHESES
 from .reference import Reference, wrong_assemblies, wrong_settings
 from .report import FAIL, Suggestion, relative_error
 from .textcnn_hypotheses import TEXTCNN_HYPOTHESES
@@ -35,7 +36,12 @@ LOOPS = {
     self_attention_backward: attention_sentence_backward,
 }
 
-HYPOTHESES = LIF_HYPOTHESES | LAYER_HYPOTHESES | BLOCK_HYPOTHESES | TEXTCNN_HYPOTHESES
+HYPOTHESES = {}
+for table in (
+    LIF_HYPOTHESES, LAYER_HYPOTHESES, BLOCK_HYPOTHESES, TEXTCNN_HYPOTHESES, RATE_HYPOTHESES,
+):  # fmt: skip
+    for right, entries in table.items():
+        HYPOTHESES[right] = [*HYPOTHESES.get(right, ()), *entries]
 MOST = 5
 # A pattern says how the numbers look; a formula that gives all of them says why.
 EXACT, PATTERN, PART = 0, 1, 2

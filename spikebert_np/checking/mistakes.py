@@ -219,6 +219,14 @@ MISTAKES = {
     "upstreams exchanged": "these two layers were fed each other's upstream gradient",
     "threshold not halved": "the attention's neuron fires at v_th / 2: so its surrogate is "
     "taken there",
+    # the penalty on the firing rate; see `spiking_linear_backward`
+    "penalty left out": "dspike belongs to each neuron that fires: it is missing at one or at all",
+    "penalty twice": "a neuron's spikes count once, however many read them: dspike is added once",
+    "penalty on the residual sum": "the spikes count, not the sums x of them: added to what goes "
+    "down the straight path, dspike arrives at earlier neurons once more",
+    "penalty not divided": "the firing rate is a mean: dspike is w_rate over the number of spikes "
+    "(tokens, steps and neurons of all layers)",
+    "penalty's sign": "more spikes are a larger loss: dspike is positive, and added",
 }
 
 

@@ -29,7 +29,7 @@ from ..training.distill import (
     distillation_backward,
     distillation_forward,
 )
-from .block_cases import RESETS, zero_biases
+from .block_cases import RESETS, adapt_rate, with_rate, zero_biases
 from .case import Problem, case
 
 
@@ -44,13 +44,13 @@ def adapt_model(forward, backward):
         parts = [output.logits, *output.taps]
         return np.concatenate([part.ravel() for part in parts]), ([p.shape for p in parts], cache)
 
-    def model_backward(dy, cache):
+    def model_backward(dy, cache, **penalty):
         shapes, cache = cache
         cuts = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
         parts = [
             part.reshape(shape) for part, shape in zip(np.split(dy, cuts), shapes, strict=True)
         ]
-        return (backward(parts[0], parts[1:], cache),)
+        return (backward(parts[0], parts[1:], cache, **penalty),)
 
     return model_forward, model_backward
 
@@ -108,6 +108,23 @@ def spikebert(draw):
     blocks = {key: value for key, value in params.items() if key.startswith("blocks.")}
     zero = zero_biases(blocks, config.norm)
     return Problem({}, settings, draw.params(params), zero=zero)
+
+
+def adapt_model_rate(forward, backward):
+    return adapt_rate(*adapt_model(forward, backward))
+
+
+@case(
+    spikebert_forward,
+    spikebert_backward,
+    floor="model",
+    variants=spikebert.variants,
+    adapt=adapt_model_rate,
+    directional=True,
+    events=True,
+)
+def spikebert_rate(draw):
+    return with_rate(spikebert.draw(draw), draw)
 
 
 CNN_SHAPE = {"vocab_size": 5, "classes": 3, "embedding_width": 4, "kernel_widths": (3, 2, 5)}
@@ -171,6 +188,18 @@ def spiking_textcnn(draw):
         "rng": draw.size(0, 10**6),
     }
     return Problem({}, settings, draw.params(init_spiking_textcnn(config, draw.rng)))
+
+
+@case(
+    spiking_textcnn_forward,
+    spiking_textcnn_backward,
+    floor="model",
+    variants=spiking_textcnn.variants,
+    adapt=adapt_model_rate,
+    directional=True,
+)
+def spiking_textcnn_rate(draw):
+    return with_rate(spiking_textcnn.draw(draw), draw)
 
 
 def adapt_distillation(forward, backward):

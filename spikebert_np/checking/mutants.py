@@ -7,7 +7,7 @@ print(try_mutant(MUTANTS[0]).report)
 
 from typing import NamedTuple
 
-from . import block_mutants, layer_mutants, lif_mutants, textcnn_mutants
+from . import block_mutants, layer_mutants, lif_mutants, rate_mutants, textcnn_mutants
 from .case import check_run, prepare
 from .cases import CASES
 from .diagnosis import diagnose
@@ -16,7 +16,7 @@ from .report import FAIL, GradReport
 
 MUTANTS = tuple(
     entry
-    for module in (layer_mutants, lif_mutants, block_mutants, textcnn_mutants)
+    for module in (layer_mutants, lif_mutants, block_mutants, textcnn_mutants, rate_mutants)
     for entry in vars(module).values()
     if isinstance(entry, Mutant)
 )

@@ -51,7 +51,7 @@ class Ablation:
             model = {"model": plain_choices(setup.model)}
 
             def cost(settings, cache, setup=setup):
-                return student_cost(self.cache, setup.model, settings, _tokens(cache))
+                return student_cost(self.cache, setup.model, settings, train_tokens(cache))
 
             if setup.variant.stage1:
                 needs, settings = (_STAGE1,), stage1_settings()
@@ -111,7 +111,7 @@ class Ablation:
         )
 
 
-def _tokens(cache):
+def train_tokens(cache):
     """Of its train split."""
     first, last = cache.splits["train"]
     return int(cache.offsets[last] - cache.offsets[first])

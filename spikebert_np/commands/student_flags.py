@@ -57,6 +57,7 @@ TRAINING_HELP = {
     "feature_loss": "that loss: mse, cosine (of each token) or sentence (MSE of sentence means)",
     "feature_blocks": "blocks that learn from them: all that the cache maps, the first or the last",
     "w_emb": "weight of the MSE with the teacher's word embeddings",
+    "w_rate": "weight of the firing rate, the share of all neurons that fire: a penalty",
     "temperature": "temperature of the KL",
     "embedding": '"teacher": start from its word embeddings; "contextual": from what it makes of '
     'each word in the sentences of the cache, on the average; or "random"',

@@ -5,6 +5,8 @@ Each has a frozen config dataclass and its functions, in the manner of `spikeber
     params = init(config, rng)                       parameter_shapes(config): (key, shape), ...
     output, cache = forward(ids, offsets, params, config, *, backend, rng, taps)
     dparams = backward(dlogits, dtaps, cache)        output: .logits (B, C) and .taps
+
+The backward pass of a model that spikes takes `dspike` too (see `spikebert_backward`).
 """
 
 from collections.abc import Callable
@@ -21,6 +23,7 @@ class Kind(NamedTuple):
     forward: Callable
     backward: Callable
     taps: bool  # whether it has distillation taps, which hidden states can be compared with
+    spikes: bool  # whether it has neurons that fire
     # Of a training pass' cache: {key: what this batch gave} of the parameters that only follow.
     statistics: Callable = lambda cache: {}
     # Of a config: whether a sentence's output hangs on the others of its batch.
@@ -38,6 +41,7 @@ KINDS = {
             spikebert.spikebert_forward,
             spikebert.spikebert_backward,
             taps=True,
+            spikes=True,
             statistics=spikebert.batch_statistics,
             mixes_sentences=lambda config: config.norm == "batch",
         ),
@@ -49,6 +53,7 @@ KINDS = {
             textcnn.textcnn_forward,
             textcnn.textcnn_backward,
             taps=False,
+            spikes=False,
         ),
         Kind(
             "spiking_textcnn",
@@ -58,6 +63,7 @@ KINDS = {
             spiking_textcnn.spiking_textcnn_forward,
             spiking_textcnn.spiking_textcnn_backward,
             taps=False,
+            spikes=True,
         ),
     )
 }

@@ -266,16 +266,21 @@ def spikebert_forward(
     return SpikeBertOutput(logits, tap_outputs), cache
 
 
-def spikebert_backward(dlogits, dtaps, cache):
+def spikebert_backward(dlogits, dtaps, cache, *, dspike=0.0):
     """The dict of all parameter gradients; `embedding.weight`'s is a RowGradient.
 
     dlogits: (B, C), or None. dtaps: one (N, D_teacher), or None, for each tap of the forward pass.
-    A parameter that only feeds outputs of gradient None gets no entry.
+    dspike: the loss's own gradient to each spike of each layer, one number for all: w_rate / (the
+    number of neurons, times T N) where the loss holds w_rate r, r the share of them that fire.
+    A parameter that only feeds outputs of gradient None, and no spike that counts, gets no entry.
     """
     dx, dparams = None, {}
     if dlogits is not None:
         dx, dhead = classifier_head_backward(dlogits, cache.head)  # (T, N, D)
         dparams |= with_prefix(dhead, "head.")
+    elif dspike:
+        # Nothing reads the last block's output, but its spikes count.
+        dx = np.zeros_like(cache.blocks[-1].mlp.down.lif.s)  # (T, N, D)
     for i in reversed(range(len(cache.blocks))):
         if cache.taps and dtaps[i] is not None:
             # x was read by the tap and by all that follows it.
@@ -284,9 +289,9 @@ def spikebert_backward(dlogits, dtaps, cache):
             dparams |= with_prefix(dtap_params, f"taps.{i}.")
         if dx is None:
             continue
-        dx, dblock = encoder_block_backward(dx, cache.blocks[i])  # (T, N, D)
+        dx, dblock = encoder_block_backward(dx, cache.blocks[i], dspike=dspike)  # (T, N, D)
         dparams |= with_prefix(dblock, f"blocks.{i}.")
-    dparams |= with_prefix(spike_input_backward(dx, cache.input), "embedding.")
+    dparams |= with_prefix(spike_input_backward(dx, cache.input, dspike=dspike), "embedding.")
     return dparams
 
 

@@ -160,10 +160,10 @@ def spiking_textcnn_forward(
     return TextCNNOutput(logits), cache
 
 
-def spiking_textcnn_backward(dlogits, dtaps, cache):
+def spiking_textcnn_backward(dlogits, dtaps, cache, *, dspike=0.0):
     """The dict of all parameter gradients; `embedding.weight`'s is a RowGradient.
 
-    dlogits: (B, C). dtaps: empty, as the taps are.
+    dlogits: (B, C). dtaps: empty, as the taps are. dspike: see `spikebert_backward`.
     """
     dparams = {}
     # logits = mean over T of head(features)
@@ -177,10 +177,10 @@ def spiking_textcnn_backward(dlogits, dtaps, cache):
         # rate = mean over tokens of s
         ds = mean_pool_backward(drate, pool)  # (T, N, F)
         # s = spiking_conv1d(x)
-        dx_kernel, dconv = spiking_conv1d_backward(ds, conv)  # (T, N, D)
+        dx_kernel, dconv = spiking_conv1d_backward(ds, conv, dspike=dspike)  # (T, N, D)
         dparams |= with_prefix(dconv, f"convs.{conv.windows.width}.")
         # x was read by every kernel.
         dx = dx + dx_kernel
     # x = spikes of the ids
-    dparams |= with_prefix(spike_input_backward(dx, cache.input), "embedding.")
+    dparams |= with_prefix(spike_input_backward(dx, cache.input, dspike=dspike), "embedding.")
     return dparams

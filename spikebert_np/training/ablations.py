@@ -83,6 +83,10 @@ VARIANTS = (
     Variant("no-order", "neither positions nor windows", {"kernel_width": 1, "positions": False}),
     Variant("no-attention", "without attention", model={"attention": False}),
     Variant("soft-reset", "soft reset", neuron={"reset": "soft"}),
+    *(
+        Variant(f"rate-{w:g}", f"firing penalised, w = {w:g}", training={"w_rate": w})
+        for w in (1.0, 3.0)
+    ),
     Variant("batch-norm", "batch norm for layer norm", model={"norm": "batch"}),
 )
 

@@ -3,8 +3,10 @@
     L = w_ce CE(logits, labels) + w_kl KL(teacher's logits || logits)
       + w_feat sum over mapped blocks D(tap, teacher's hidden states)
       + w_emb MSE(embedding rows of the batch's distinct ids, the teacher's rows)
+      + w_rate r
 
-D is the MSE, or another of FEATURE_LOSSES.
+D is the MSE, or another of FEATURE_LOSSES. r, the share of all neurons that fire, is the spikes'
+own and no output's: `step.py` adds it, and its gradient.
 
 Stage 1 (general, unlabelled text) is w_ce = w_kl = 0; stage 2 (the task) uses all four
 (arXiv 2308.15122, section 3.3).
@@ -42,7 +44,7 @@ FEATURE_LOSSES = ("mse", "cosine", "sentence")
 class LossWeights(NamedTuple):
     """A weight of 0 leaves its loss out: it is then neither computed nor reported.
 
-    feature_loss: one of FEATURE_LOSSES.
+    feature_loss: one of FEATURE_LOSSES. rate: of the firing rate, which `step.py` weighs.
     """
 
     ce: float = 0.0
@@ -51,6 +53,7 @@ class LossWeights(NamedTuple):
     emb: float = 0.0
     temperature: float = 1.0
     feature_loss: str = "mse"
+    rate: float = 0.0
 
 
 class Targets(NamedTuple):

@@ -27,7 +27,7 @@ MOMENTUM = 0.1
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a stage is trained; the four w_* are the weights of `distill.py`.
+    """How a stage is trained; the five w_* are the weights of `distill.py`.
 
     embedding: what the word embeddings start from: "teacher" (its own), "contextual" (what it makes
     of them in their sentences: `word_rows.py`) or "random".
@@ -46,6 +46,7 @@ class TrainingSettings:
     w_kl: float = 1.0
     w_feat: float = 0.1
     w_emb: float = 0.1
+    w_rate: float = 0.0
     feature_loss: str = "mse"
     feature_blocks: str = "all"
     temperature: float = 2.0
@@ -55,7 +56,7 @@ class TrainingSettings:
     def __post_init__(self):
         check_ranges(
             self,
-            from_zero="epochs warmup weight_decay w_ce w_kl w_feat w_emb seed",
+            from_zero="epochs warmup weight_decay w_ce w_kl w_feat w_emb w_rate seed",
             above_zero="batch_tokens learning_rate clip_norm temperature",
             at_most_one="warmup",
         )
@@ -70,7 +71,13 @@ class TrainingSettings:
     @property
     def loss_weights(self):
         return LossWeights(
-            self.w_ce, self.w_kl, self.w_feat, self.w_emb, self.temperature, self.feature_loss
+            self.w_ce,
+            self.w_kl,
+            self.w_feat,
+            self.w_emb,
+            self.temperature,
+            self.feature_loss,
+            self.w_rate,
         )
 
     def feature_targets(self, hidden):

@@ -10,6 +10,7 @@ _COLUMNS = {
     "kl": "{:.4f}",
     "feat": "{:.4f}",
     "emb": "{:.4f}",
+    "rate": "{:.4f}",
     "train_accuracy": "{:.3f}",
     "dev_accuracy": "{:.3f}",
     "firing_rate": "{:.3f}",

@@ -120,6 +120,10 @@ def check_fit(cache, stage, corpus, dev, config, settings):
                 f"{where}: maps a teacher's layer to block {last}, but the student has "
                 f"{config.blocks} blocks; set --blocks {last + 1}, or cache fewer --layers"
             )
+    if settings.w_rate and not (kind := kind_of(config)).spikes:
+        raise InputError(
+            f"w_rate = {settings.w_rate}: a {kind.name} has no spikes to penalise; set --w-rate 0"
+        )
     if settings.w_emb:
         _check_embedding_width(cache, config)
     longest = max(int(np.diff(part.offsets).max()) for part in (corpus, dev) if part is not None)

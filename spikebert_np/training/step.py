@@ -6,6 +6,11 @@ the parts at once. The losses, which are means over the batch, see it whole:
     output_p, cache_p = forward(part p)       dL/dparams = sum over parts p of
     L = loss(output_1, output_2, ...)                      backward(dL/doutput_p, cache_p)
 
+A penalty on the firing rate is of the whole batch too. It is the sum of all spikes, 0 or 1, over
+their number, so that its gradient to each spike of each part is one number:
+
+    L = ... + w_rate r,    r = (sum of all s) / (number of all s)      dr/ds = 1 / (number of all s)
+
 A batch is cut into PARTS whether two threads take them or one, one after the other: the numbers of
 a run do not hang on how many cores it has.
 
@@ -16,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..analysis.firing import mean_firing_rate
+from ..analysis.firing import mean_firing_rate, spike_layers
 from ..models.kinds import kind_of
 from .distill import add_row_gradients, distillation_backward, distillation_forward
 from .workers import split_batch, sum_gradients
@@ -34,8 +39,8 @@ class Step(NamedTuple):
 
     def firing_rate(self):
         """The share of all neurons that fired, or None for a model without spikes."""
-        rates = [mean_firing_rate(cache) for cache in self.caches]
-        return None if rates[0] is None else float(np.average(rates, weights=self.tokens))
+        # Counted already where it is penalised.
+        return self.losses.get("rate") or _firing_rate(self.caches, self.tokens)
 
 
 def training_step(
@@ -51,6 +56,7 @@ def training_step(
     spans = split_batch(batch.offsets, 1 if kind.mixes_sentences(config) else parts)
     tokens = [slice(batch.offsets[first], batch.offsets[last]) for first, last in spans]
     sentences = [slice(first, last) for first, last in spans]
+    counts = [span.stop - span.start for span in tokens]
     draws = [None] * len(spans) if rng is None else rng.spawn(len(spans))
 
     def forward(own_sentences, own_tokens, draw):
@@ -67,17 +73,28 @@ def training_step(
         output, batch.ids, batch.offsets, params["embedding.weight"], targets, weights
     )
     dlogits, dtaps, dembedding = distillation_backward(loss_cache)
+    penalty = {}
+    if weights.rate:
+        losses["rate"] = rate = _firing_rate(caches, counts)
+        loss += weights.rate * rate
+        spikes = sum(s.size for cache in caches for s in spike_layers(cache).values())
+        penalty = {"dspike": weights.rate / spikes}
 
     def backward(own_sentences, own_tokens, cache):
         own_dlogits = None if dlogits is None else dlogits[own_sentences]  # (B_p, C)
         own_dtaps = [None if dtap is None else dtap[own_tokens] for dtap in dtaps]  # (N_p, ...)
-        return kind.backward(own_dlogits, own_dtaps, cache)
+        return kind.backward(own_dlogits, own_dtaps, cache, **penalty)
 
     grads = sum_gradients(list(run(backward, sentences, tokens, caches)))
     if dembedding is not None:
         grads["embedding.weight"] = add_row_gradients(grads["embedding.weight"], dembedding)
-    counts = [span.stop - span.start for span in tokens]
     return Step(loss, losses, grads, output.logits, list(caches), counts)
+
+
+def _firing_rate(caches, tokens):
+    """That of all parts together: a neuron has a spike or none for each token and step."""
+    rates = [mean_firing_rate(cache) for cache in caches]
+    return None if rates[0] is None else float(np.average(rates, weights=tokens))
 
 
 def _join(outputs):
