@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from tiny import make_cache
 
 from spikebert_np.blocks import encoder_block
 from spikebert_np.data.batches import Batch
@@ -12,11 +13,14 @@ from spikebert_np.models.kinds import kind_of
 from spikebert_np.models.spikebert import SpikeBertConfig
 from spikebert_np.models.spiking_textcnn import SpikingTextCNNConfig
 from spikebert_np.models.textcnn import TextCNNConfig
+from spikebert_np.training.corpora import split_corpus
 from spikebert_np.training.distill import LossWeights, Targets
-from spikebert_np.training.loop import TrainingSettings, update
+from spikebert_np.training.loop import TrainingSettings, train, update
 from spikebert_np.training.memory import step_bytes
 from spikebert_np.training.optim import adamw_init
+from spikebert_np.training.stages import new_student, student_config
 from spikebert_np.training.step import training_step
+from spikebert_np.training.word_rows import teacher_word_rows
 from spikebert_np.training.workers import workers
 
 VOCAB = 1000
@@ -129,3 +133,23 @@ def test_one_more_array_a_block_is_seen(monkeypatch):
     config, tokens, taps = STUDENTS[0]
     measured, taken = peak(config, tokens, taps=taps)
     assert measured > 1.05 * step_bytes(config, tokens, taps=taps, density=density(taken))
+
+
+def test_training_holds_one_step_at_a_time(tmp_path):
+    """What a step kept is free before the next one's forward pass."""
+    cache = make_cache(tmp_path, train=60)
+    config = student_config(cache, width=32, heads=2)
+    corpus, rows = split_corpus(cache, "train"), teacher_word_rows(cache)[0]
+
+    def peak_of(epochs):
+        settings = TrainingSettings(epochs=epochs, batch_tokens=10_000)
+        params = new_student(cache, config, settings)
+        gc.collect()
+        tracemalloc.start()
+        train(params, config, settings, corpus, word_rows=rows, log=lambda _: None, quiet=True)
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return held
+
+    peak_of(1)  # the kernels
+    assert peak_of(3) < 1.1 * peak_of(1)

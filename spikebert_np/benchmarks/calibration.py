@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..layers import linear_numba
 from ..layers.linear import linear_forward
 from .timing import alternate, ratio
 
@@ -49,6 +48,8 @@ def crossing(densities, ratios):
 
 def new_sides(shape, density, seed=0):
     """{(part, way): a function that does it}, for `alternate`."""
+    from ..layers import linear_numba
+
     rng = np.random.default_rng(seed)
     width_in, width_out = shape
     x = (rng.random((ROWS, width_in)) < density).astype(np.float32)  # (M, D_in)

@@ -11,8 +11,8 @@ from ..models.kinds import kind_of
 from ..models.spikebert import spikebert_forward
 from .workers import worker_count, workers
 
-# A batch: enough rows to keep the matrix products busy.
-READING_TOKENS = 2048
+# A batch: enough rows to keep the matrix products busy, few enough for each worker to have one.
+READING_TOKENS = 1024
 
 
 def classify(texts, tokenizer, params, config):

@@ -171,30 +171,34 @@ def train(
         for _ in range(settings.epochs)
     ]
     total_steps = sum(len(batches) for batches in epochs)
+
+    def learn(index):
+        """One step; what it held is free before the next."""
+        nonlocal state, step
+        batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
+        targets = batch_targets(corpus, index, weights, word_rows, dtype)
+        result = training_step(
+            params, config, batch, targets, weights, rng=rng, backend=backend, run=run
+        )
+        if not np.isfinite(result.loss):
+            raise InputError(
+                f"the loss is {result.loss} at step {step + 1}: lower --learning-rate (now "
+                f"{settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
+            )
+        rate = warmup_cosine(step, total_steps, peak=settings.learning_rate, warmup=settings.warmup)
+        state = update(params, result.grads, state, rate, settings, backend, run)
+        for cache in result.caches:
+            for key, seen in kind_of(config).statistics(cache).items():
+                params[key] += MOMENTUM * (seen - params[key])
+        step += 1
+        averages.add_step(result, batch)
+
     with workers(min(PARTS, worker_count())) as run:
         for epoch, batches in enumerate(epochs, start=1):
             started, averages = perf_counter(), Averages()
             bar = tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", disable=quiet, leave=False)
             for index in bar:
-                batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
-                targets = batch_targets(corpus, index, weights, word_rows, dtype)
-                result = training_step(
-                    params, config, batch, targets, weights, rng=rng, backend=backend, run=run
-                )
-                if not np.isfinite(result.loss):
-                    raise InputError(
-                        f"the loss is {result.loss} at step {step + 1}: lower --learning-rate (now "
-                        f"{settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
-                    )
-                rate = warmup_cosine(
-                    step, total_steps, peak=settings.learning_rate, warmup=settings.warmup
-                )
-                state = update(params, result.grads, state, rate, settings, backend, run)
-                for cache in result.caches:
-                    for key, seen in kind_of(config).statistics(cache).items():
-                        params[key] += MOMENTUM * (seen - params[key])
-                step += 1
-                averages.add_step(result, batch)
+                learn(index)
                 bar.set_postfix({name: f"{mean:.3g}" for name, mean in averages.means().items()})
             record = {"epoch": epoch, "step": step, **averages.means()}
             if dev is not None:
