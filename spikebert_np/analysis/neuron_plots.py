@@ -100,7 +100,7 @@ def raster(s, *, title):
 def surrogates(names=tuple(SURROGATES), alpha=2.0):
     """Slopes σ'(u) and curves σ(u), each slope with the area under it."""
     u = np.linspace(-2, 2, 801)
-    wide = np.linspace(-4000, 4000, 4_000_001)  # heavy tails: atan's last 1e-4 lies beyond 1000
+    wide = np.sinh(np.linspace(-12, 12, 20_001))  # atan's tails are long: dense at 0, and far out
     figure, (left, right) = _axes(1, 2, size=(9, 3.6))
     colours = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
     for name, colour, dashes in zip(names, colours, DASHES, strict=False):
@@ -144,7 +144,7 @@ def gradient_map(gradients, *, title, spikes=None):
         axis.set_title(name, loc="left")
     axes[0].set_ylabel("neuron" + (" (dot: it fired)" if spikes is not None else ""))
     bar = figure.colorbar(image, ax=axes, pad=0.02)
-    bar.set_label("dL/dX")
+    bar.set_label("dL/dX (per unit of input)")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return Picture(figure)
 

@@ -359,10 +359,13 @@ def read_flow():
 checks.ex_04_6(read_flow)
 
 # %% [markdown]
+# Detached, a spike is a wall. Attached, what lies before it is blue: more input there would have raised $H$,
+# with it the smooth spike, and so the reset, and left less for the last step.
+#
 # ## What to take along
 #
 # - $dH$ has two terms: the carried one through the reset, $dV(1 - S)$, and the spike's, $dS\,d$.
 # - $dX = dH/\tau$, $dV_\text{before} = dH(1 - 1/\tau)$. At $\tau = 2$ they look the same.
 # - A detached reset is checked with its trace frozen; an attached one as it is.
-# - Detached, a spike is a wall for the gradient. Leak and reset are why a spiking network's memory, and its
+# - Detached, a spike stops the gradient. Leak and reset are why a spiking network's memory, and its
 #   gradient, are short.
