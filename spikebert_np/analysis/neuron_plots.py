@@ -14,7 +14,7 @@ from ..layers.lif import membrane_after_reset
 from ..layers.surrogate import SURROGATES
 from .plots import BAND, BLUE, SKY_BLUE, STYLE, VERMILLION
 
-# The rest of the palette of Okabe and Ito that is dark enough for a line on white.
+# Three more that are dark enough for a line on white; no line is told by its colour alone.
 GREEN, PURPLE, GREY = "#009E73", "#AA4499", "#606060"
 DASHES = ("-", "--", "-.", ":", (0, (1, 1)))
 
