@@ -315,9 +315,8 @@ def read_sizes():
 checks.ex_01_5(read_sizes)
 
 # %% [markdown]
-# A row that is nearly constant gets a gradient hundreds of times larger. Without $\varepsilon$ there would
-# be no bound at all. In a spiking network such rows are common: where no neuron fired, the linear layer
-# passes on its bias alone, and biases begin as zeros.
+# A row that is nearly constant gets a gradient hundreds of times larger than one of spread 1. Without
+# $\varepsilon$ there would be no bound at all, and a row of equal numbers would be divided by zero.
 #
 # ## What to take along
 #
