@@ -31,8 +31,8 @@ ORDER = {
     "mlp encoder_block classifier_head distillation_tap bert_embeddings self_attention "
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
-    "analysis": "firing energy plots comparison_plot depth_plot sparsity_plot scaling_plot "
-    "attention_cost",
+    "analysis": "firing energy plots neuron_plots comparison_plot depth_plot sparsity_plot "
+    "scaling_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill workers step "
     "inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
     "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe memory "
@@ -49,7 +49,9 @@ ORDER = {
     "checking": "mistakes report patterns differences passes gradcheck draw case layer_cases "
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
     "block_hypotheses textcnn_hypotheses rate_hypotheses diagnosis cases mutant layer_mutants "
-    "lif_mutants block_mutants textcnn_mutants rate_mutants mutants exercises",
+    "lif_mutants block_mutants textcnn_mutants rate_mutants mutants exercise bug_hunt chapter_00 "
+    "chapter_01 chapter_02 chapter_03 chapter_04 chapter_05 chapter_06 chapter_07 chapter_08 "
+    "chapter_09 chapter_10 chapter_11 chapter_12 exercises",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -23,6 +23,7 @@ def wrong_step(name, **where):
             return dx
 
         lif_backward.__name__ = step.__name__
+        lif_backward.__wrapped__ = step  # what `inspect.getsource` shows
         return Mutant(name, "lif", lif_backward, where)
 
     return through_time

@@ -1,0 +1,67 @@
+"""The figures of the course show what they were given, and say what they show."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spikebert_np.analysis import neuron_plots as plots
+from spikebert_np.layers.lif import LIFNeuron, lif_forward
+
+X = np.array([2.0, 3.0, 2.0, 4.0])
+NEURON = LIFNeuron(tau=4.0)
+
+
+def pictures():
+    s, cache = lif_forward(X, neuron=NEURON)
+    gradients = {"a": np.arange(8.0).reshape(4, 2) - 3, "b": np.ones((4, 2))}
+    return {
+        "membrane": plots.membrane(X, cache, title="a title"),
+        "raster": plots.raster(np.outer(s, [1, 0, 1]), title="a title"),
+        "surrogates": plots.surrogates(),
+        "gradient_map": plots.gradient_map(gradients, title="a title", spikes=np.eye(4)[:, :2]),
+        "curves": plots.curves(X, {"a": X}, title="a title", xlabel="x (steps)", ylabel="y"),
+    }
+
+
+@pytest.mark.parametrize("name", ["membrane", "raster", "surrogates", "gradient_map", "curves"])
+def test_axes_are_named_and_a_notebook_can_show_it(name):
+    picture = pictures()[name]
+    png, metadata = picture._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    assert metadata["width"] <= 1000  # of a notebook's column
+    axes = picture.figure.axes
+    shown = [axis.get_xlabel() + axis.get_ylabel() for axis in axes]
+    assert all(shown)
+    assert any(axis.get_title(loc="left") for axis in axes) or picture.figure.get_suptitle()
+
+
+def points(axis, label):
+    (line,) = [line for line in axis.lines if line.get_label().startswith(label)]
+    return line.get_ydata()
+
+
+def test_a_membrane_before_and_after_the_reset():
+    _, cache = lif_forward(X, neuron=NEURON)
+    _, axis = plots.membrane(X, cache, title="").figure.axes
+    np.testing.assert_array_equal(points(axis, "H"), [0.5, 1.125, 0.5, 1.375])
+    np.testing.assert_array_equal(points(axis, "V"), [0.5, 0, 0.5, 0])
+    assert len(points(axis, "spike")) == 2
+    soft = replace(NEURON, reset="soft")
+    _, axis = plots.membrane(X, lif_forward(X, neuron=soft)[1], title="").figure.axes
+    assert points(axis, "V")[1] == 0.125
+
+
+def test_every_surrogates_area_is_one():
+    left, _ = plots.surrogates(alpha=3.0).figure.axes
+    labels = [text.get_text() for text in left.get_legend().get_texts()]
+    assert len(labels) == 5
+    assert all(label.endswith("area 1.00") for label in labels)
+
+
+def test_a_gradient_map_is_white_at_zero():
+    figure = pictures()["gradient_map"].figure
+    for axis in figure.axes[:2]:
+        (image,) = axis.images
+        assert image.cmap(image.norm(0.0)) == pytest.approx((1, 1, 1, 1), abs=0.02)
+        assert -image.norm.vmin == image.norm.vmax == 4
