@@ -102,8 +102,8 @@ def test_a_mistake_is_named(tmp_path, old, new, words):
 
 def test_the_estimate_repeats_what_was_measured(monkeypatch):
     """README: MiniLM is fine-tuned at 1,002 tokens a core-second, BERT-base at 147, with two
-    workers in 0.73 and 2.88 GB. One worker trains students of two blocks on 4,400 tokens a second 128
-    wide, on 1,950 256 wide: of that the estimate is a rough one. Two take 1.19 GB 256 wide."""
+    workers in 0.73 and 2.88 GB. One worker trains students of two blocks on 4,400 tokens a second
+    128 wide, on 1,950 256 wide: of that the estimate is a rough one. Two take 1.19 GB 256 wide."""
     monkeypatch.setattr(estimate, "worker_count", lambda: 2)
     for depth, width, speed, memory in ((6, 384, 1002, 0.73), (12, 768, 147, 2.88)):
         config = BertConfig(30522, width, depth, 12, 4 * width, 512, 2, 1e-12, classes=2)
