@@ -50,7 +50,8 @@ class Materials:
             self.text = self.args.text or self.args.data.absolute().parent / recipe.data.text
             if not self.text.exists():
                 raise InputError(
-                    f"{self.text}: {recipe.name} needs this text; put it there, or give --text FILE"
+                    f"{self.text}: {recipe.name} needs unlabelled text, one a line; put it there, "
+                    "or give --text FILE"
                 )
             self.sentences, self.text_digest = training_sentences([self.text])
         elif self.args.text:
