@@ -116,6 +116,8 @@ ex_06_2 = function(
         Wrong("scale twice", lambda q, k, v, heads, scale: sentence(q, k, v, heads, scale**2)),
         Wrong("heads joined without a transpose", wrong_sentence(
             join=lambda y: y.reshape(y.shape[0], y.shape[2], -1))),
+        Wrong("heads not joined", wrong_sentence(join=lambda y: y),
+              "y is (T, n, D) again: `join_heads` puts the heads side by side"),
         Wrong("heads split without a transpose", wrong_sentence(
             split=lambda x, heads: x.reshape(x.shape[0], heads, x.shape[1], -1)),
               "(T, n, D) becomes (T, n, H, E) first, and then (T, H, n, E): use `split_heads`"),
@@ -266,6 +268,11 @@ def edited(edit):
     return wrong
 
 
+def without_heads(dy, q, k, v, *, heads, scale):
+    a, da = q @ k.swapaxes(-1, -2), scale * dy @ v.swapaxes(-1, -2)
+    return da @ k, product(da, q), product(a, scale * dy)
+
+
 def without_a_transpose(dy, q, k, v, *, heads, scale):
     """(T, H, n, E) read as (T, n, D) where it lies."""
     shape = dy.shape
@@ -279,6 +286,7 @@ ex_06_5 = backward("6.5", "ssa_sentence", wrong=[
     Wrong("scale missing", edited(lambda dq, dk, dv, c: (dq / c, dk / c, dv / c))),
     Wrong("scale missing from dq and dk", edited(lambda dq, dk, dv, c: (dq / c, dk / c, dv))),
     Wrong("q and k swapped", edited(lambda dq, dk, dv, c: (dk, dq, dv))),
+    Wrong("heads not split", without_heads),
     Wrong("heads joined without a transpose", without_a_transpose),
     Wrong("gradient missing", edited(lambda dq, dk, dv, c: (dq, np.zeros_like(dk), dv))),
     Wrong("sign flipped", edited(lambda dq, dk, dv, c: (dq, dk, -dv))),
