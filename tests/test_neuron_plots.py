@@ -10,6 +10,7 @@ from spikebert_np.layers.lif import LIFNeuron, lif_forward
 
 X = np.array([2.0, 3.0, 2.0, 4.0])
 NEURON = LIFNeuron(tau=4.0)
+MAPS = {"counts": (np.array([[0, 2], [1, 0]]), "spikes"), "shares": (np.eye(2), "share")}
 
 
 def pictures():
@@ -21,10 +22,14 @@ def pictures():
         "surrogates": plots.surrogates(),
         "gradient_map": plots.gradient_map(gradients, title="a title", spikes=np.eye(4)[:, :2]),
         "curves": plots.curves(X, {"a": X}, title="a title", xlabel="x (steps)", ylabel="y"),
+        "attention_maps": plots.attention_maps(MAPS, ["a", "b"], title="a title"),
     }
 
 
-@pytest.mark.parametrize("name", ["membrane", "raster", "surrogates", "gradient_map", "curves"])
+NAMES = ["membrane", "raster", "surrogates", "gradient_map", "curves", "attention_maps"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_axes_are_named_and_a_notebook_can_show_it(name):
     picture = pictures()[name]
     png, metadata = picture._repr_png_()
@@ -65,3 +70,13 @@ def test_a_gradient_map_is_white_at_zero():
         (image,) = axis.images
         assert image.cmap(image.norm(0.0)) == pytest.approx((1, 1, 1, 1), abs=0.02)
         assert -image.norm.vmin == image.norm.vmax == 4
+
+
+def test_attention_maps_show_their_rows_by_number_and_word():
+    counts, shares, bar, _ = plots.attention_maps(MAPS, ["a", "b"], title="").figure.axes
+    np.testing.assert_array_equal(counts.images[0].get_array(), [[0, 2], [1, 0]])
+    assert [text.get_text() for text in counts.texts] == ["0", "2", "1", "0"]
+    assert [text.get_text() for text in counts.get_yticklabels()] == ["a", "b"]
+    assert "query" in counts.get_ylabel()
+    assert shares.get_title(loc="left") == "shares"
+    assert bar.get_xlabel() == "spikes"

@@ -1,8 +1,9 @@
-"""Figures of the course: what a neuron does from step to step, and what flows back through it.
+"""Figures of the course: what a neuron does from step to step, what flows back through it, and
+which words look at which.
 
 Each function gives a Picture, which a notebook shows.
 
-Letters: T spike steps, n neurons.
+Letters: T spike steps, n neurons, or words of one sentence.
 """
 
 import io
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..layers.lif import membrane_after_reset
 from ..layers.surrogate import SURROGATES
-from .plots import BAND, BLUE, SKY_BLUE, STYLE, VERMILLION
+from .plots import BAND, BLUE, SKY_BLUE, STYLE, VERMILLION, draw_attention
 
 # Three more that are dark enough for a line on white; no line is told by its colour alone.
 GREEN, PURPLE, GREY = "#009E73", "#AA4499", "#606060"
@@ -145,6 +146,21 @@ def gradient_map(gradients, *, title, spikes=None):
     axes[0].set_ylabel("neuron" + (" (dot: it fired)" if spikes is not None else ""))
     bar = figure.colorbar(image, ax=axes, pad=0.02)
     bar.set_label("dL/dX (per unit of input)")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return Picture(figure)
+
+
+def attention_maps(maps, words, *, title):
+    """Who looks at whom, {panel's name: (map (n, n), its unit)}; row i is what word i looks at."""
+    n = len(words)
+    figure, axes = _axes(1, len(maps), size=(4 * len(maps), 4.6))
+    for axis, (name, (map_, unit)) in zip(axes, maps.items(), strict=True):
+        draw_attention(axis, map_, words, unit)
+        axis.set_title(name, loc="left")
+        top = max(map_.max(), 1)
+        for i, j in np.ndindex(n, n) if n <= 8 else ():  # no number is told by its colour alone
+            colour = "white" if map_[i, j] > 0.6 * top else "black"
+            axis.text(j, i, f"{map_[i, j]:.2g}", ha="center", va="center", color=colour, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return Picture(figure)
 

@@ -65,7 +65,7 @@ def sentence_figure(cache, tokens, *, title):
         axes[0].tick_params(labeltop=True, labelrotation=90, labelsize=_font_size(len(tokens)))
         axes[2].set_xlabel(f"token, {steps} time steps wide")
         axis = right.subplots()
-        _draw_attention(axis, sentence_attention(cache), tokens)
+        draw_attention(axis, sentence_attention(cache), tokens)
         axis.set_title(f"Attention of {last}: q kᵀ over all heads and time steps")
     return figure
 
@@ -127,14 +127,16 @@ def _draw_rates(axis, percent, names):
     bar.set_label("neurons that fire, %")
 
 
-def _draw_attention(axis, attention, tokens):
+def draw_attention(axis, attention, tokens, unit="spikes that query and key have in common"):
+    """A map (n, n) over the tokens on a matplotlib Axes: row i is what token i looks at."""
     image = _draw_counts(axis, attention)
     _name_tokens(axis.xaxis, tokens)
     _name_tokens(axis.yaxis, tokens)
     axis.set_ylabel("token that looks (query)")
     axis.set_xlabel("token looked at (key)")
     bar = axis.figure.colorbar(image, ax=axis, location="bottom", aspect=50, pad=0.02)
-    bar.set_label("spikes that query and key have in common")
+    bar.ax.xaxis.get_major_locator().set_params(integer=attention.max() > 1)
+    bar.set_label(unit)
     axis.set_anchor("N")  # the bar has moved the anchor to itself
 
 

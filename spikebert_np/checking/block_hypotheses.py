@@ -56,6 +56,10 @@ def joined_without_transpose(dy, q, k, v, *, heads, scale):
     return tuple(split_heads(grad, heads).reshape(grad.shape) for grad in grads)
 
 
+def of_one_head(dy, q, k, v, *, heads, scale):
+    return ssa_sentence_backward(dy, q, k, v, heads=1, scale=scale)
+
+
 def bert_map_by(*, dk=False, dv=False):
     """attention_sentence_backward without the transpose in dk or in dv."""
 
@@ -93,6 +97,7 @@ def inverse_root(dy, cache):
 
 
 SSA = [
+    ("heads not split", of_one_head),
     ("heads joined without a transpose", joined_without_transpose),
     ("k and v swapped", exchanged(ssa_sentence_backward, 1, 2)),
     ("q and k swapped", exchanged(ssa_sentence_backward, 0, 1)),
