@@ -26,7 +26,7 @@ from spikebert_np.analysis import neuron_plots as plots
 from spikebert_np.checking import chapter_03 as chapter
 from spikebert_np.checking import exercises as checks
 from spikebert_np.checking.bug_hunt import show_bugs
-from spikebert_np.checking.chapter_03 import INPUT, NEURON, TARGET, TWIN, UNIT
+from spikebert_np.checking.chapter_03 import END, INPUT, NEURON, START, TARGET, TWIN, UNIT
 from spikebert_np.checking.gradcheck import check_gradients
 from spikebert_np.layers import surrogate
 from spikebert_np.layers.lif import lif_backward, lif_forward
@@ -502,9 +502,18 @@ plots.curves(
 
 # %% [markdown]
 # So in a network with two layers of spikes the surrogate gradient is **the gradient of no loss at all**. The
-# one neuron is an exception: there it is the gradient of $\sigma(w_1 + w_2/2 - 1)$, though not of what the
-# neuron sends.
-#
+# one neuron is an exception: there it is the gradient of $\sigma(w_1 + w_2/2 - 1)$, which its twin sends,
+# though not of what the neuron itself sends.
+
+# %%
+for first in (0, 1):
+    print("climb of the surrogate gradient:", chapter.climb(chapter.one_neuron, UNIT, first)[-1])
+for name, neuron in (("twin", TWIN), ("neuron", UNIT)):
+    w1, w2 = np.stack([START, END], axis=1).reshape(2, 1, 1, 2)
+    s = chapter.one_neuron(w1, w2, neuron)[0].ravel()
+    print(f"rise of what the {name} sends:", s[1] - s[0])
+
+# %% [markdown]
 # What follows from this, and what does not:
 #
 # - A check on the smooth twin proves that the chain rule is coded right. It does not prove that the result
