@@ -81,6 +81,8 @@ epochs = 1
         ("sentences = 50000", "sentences = 0", "[stage1]: sentences = 0: it must be at least 2"),
         ('text = "unlabeled/imdb_unsup.txt"', "", "[data]: lacks text"),
         ("[direct.training]", "[direct.training]\nseed = 3", "seed is given by --seed"),
+        ("[textcnn.training]", "[textcnn.training]\nw_rate = 1.0", "nothing that w_rate weighs"),
+        ("[textcnn.training]", "[textcnn.training]\nw_feat = 1.0", "nothing that w_feat weighs"),
         ("[direct.training]", "[direct.model]\nwidth = 8", "[direct]: unknown key model"),
         ("task = ", "taks = ", "[data]: lacks task"),
         (
@@ -100,11 +102,22 @@ def test_a_mistake_is_named(tmp_path, old, new, words):
     assert "mine.toml" in str(caught.value)
 
 
+def test_a_penalty_on_the_students_firing_is_not_the_baselines(tmp_path):
+    text = recipe_path("sst2").read_text("utf-8")
+    text = text.replace("[stage2.training]", "[stage2.training]\nw_rate = 1.0")
+    (tmp_path / "mine.toml").write_text(text, "utf-8")
+    found = load_recipe(tmp_path / "mine.toml").training
+    assert {name: settings.w_rate for name, settings in found.items()} == {
+        "distilled": 1.0, "direct": 0.0, "textcnn": 0.0, "spiking_textcnn": 0.0,
+    }  # fmt: skip
+
+
 def test_the_estimate_repeats_what_was_measured(monkeypatch):
     """README: MiniLM is fine-tuned at 1,002 tokens a core-second, BERT-base at 147, with two
     workers in 0.73 and 2.88 GB. One worker trains students of two blocks on 4,400 tokens a second
     128 wide, on 1,950 256 wide: of that the estimate is a rough one. Two take 1.19 GB 256 wide."""
-    monkeypatch.setattr(estimate, "worker_count", lambda: 2)
+    for name in ("worker_count", "step_workers"):
+        monkeypatch.setattr(estimate, name, lambda: 2)
     for depth, width, speed, memory in ((6, 384, 1002, 0.73), (12, 768, 147, 2.88)):
         config = BertConfig(30522, width, depth, 12, 4 * width, 512, 2, 1e-12, classes=2)
         found = estimate.teacher_training(config, TeacherSettings(epochs=1), 1_000_000, 64)
@@ -114,7 +127,7 @@ def test_the_estimate_repeats_what_was_measured(monkeypatch):
     config = SpikeBertConfig(vocab_size=30522, teacher_width=384)
     found = estimate.student_training(config, settings, 1_000_000)
     assert found.memory_bytes / 1e9 == pytest.approx(1.19, rel=0.2)
-    monkeypatch.setattr(estimate, "worker_count", lambda: 1)
+    monkeypatch.setattr(estimate, "step_workers", lambda: 1)
     for width, speed in ((128, 4400), (256, 1950)):
         config = SpikeBertConfig(vocab_size=30522, width=width)
         found = estimate.student_training(config, settings, 1_000_000)

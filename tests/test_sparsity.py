@@ -32,25 +32,25 @@ def test_command_table_and_plot(out, capsys):
     assert "--rates 0,30 --width 8 --epochs 2" in page
     assert (out / "sparsity" / "sparsity.png").stat().st_size > 1000
     # The weight, and the rate, stand in the run; where the weight is 0, only the rate as measured.
-    for name, is_loss in (("rate-0", False), ("rate-30", True)):
+    for name, is_loss in (("rate-0.0", False), ("rate-30.0", True)):
         run = out / "sparsity" / name / "seed0"
         record = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
         assert ("rate" in record) == is_loss
         assert not is_loss or record["rate"] == pytest.approx(record["firing_rate"])
     assert main(["sparsity", str(out), *ARGS]) == 0
-    assert "done  rate-30/seed0" in capsys.readouterr().out
+    assert "done  rate-30.0/seed0" in capsys.readouterr().out
 
 
 def test_a_folder_from_before_there_was_a_penalty_fits_one_without(out, capsys):
     assert main(["sparsity", str(out), *ARGS]) == 0
-    record = out / "sparsity" / "rate-0" / "seed0.json"
+    record = out / "sparsity" / "rate-0.0" / "seed0.json"
     old = json.loads(record.read_text())
-    del old["settings"]["rate-0/seed0"]["training"]["w_rate"]
+    del old["settings"]["rate-0.0/seed0"]["training"]["w_rate"]
     record.write_text(json.dumps(old))
     assert main(["sparsity", str(out), *ARGS]) == 0
-    record = out / "sparsity" / "rate-30" / "seed0.json"
+    record = out / "sparsity" / "rate-30.0" / "seed0.json"
     old = json.loads(record.read_text())
-    del old["settings"]["rate-30/seed0"]["training"]["w_rate"]
+    del old["settings"]["rate-30.0/seed0"]["training"]["w_rate"]
     record.write_text(json.dumps(old))
     capsys.readouterr()
     assert main(["sparsity", str(out), *ARGS]) == 2

@@ -20,7 +20,7 @@ from spikebert_np.training.checkpoint import load_run, write_config
 from spikebert_np.training.corpora import has_hidden, split_corpus, stage1_corpus, stage_corpora
 from spikebert_np.training.inference import accuracy, predict_logits
 from spikebert_np.training.loop import TrainingSettings
-from spikebert_np.training.stages import new_student, run_stage, student_config
+from spikebert_np.training.stages import new_student, run_stage, run_tables, student_config
 from spikebert_np.training.word_rows import contextual_word_rows, teacher_word_rows
 
 STAGE1 = TrainingSettings(epochs=2, batch_tokens=64, w_ce=0.0, w_kl=0.0, w_feat=1.0, w_emb=1.0)
@@ -516,3 +516,10 @@ def test_contextual_rows_need_hidden_states(cache):
     bare = split_corpus(cache, "train")._replace(hidden={})
     with pytest.raises(InputError, match="has no hidden states to average"):
         contextual_word_rows(cache, bare)
+
+
+def test_a_run_names_the_crossing_that_is_not_the_packages(cache, monkeypatch):
+    monkeypatch.delenv("SPIKEBERT_EVENTS_UP_TO", raising=False)
+    assert "events_up_to" not in run_tables("finetune", cache, STAGE2, name="mine")["data"]
+    monkeypatch.setenv("SPIKEBERT_EVENTS_UP_TO", "0.9")
+    assert run_tables("finetune", cache, STAGE2, name="mine")["data"]["events_up_to"] == 0.9

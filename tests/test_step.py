@@ -13,6 +13,7 @@ from spikebert_np.data.batches import Batch
 from spikebert_np.layers.lif import LIFNeuron
 from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert
 from spikebert_np.models.spiking_textcnn import SpikingTextCNNConfig, init_spiking_textcnn
+from spikebert_np.models.textcnn import TextCNNConfig, init_textcnn
 from spikebert_np.training import step as step_module
 from spikebert_np.training.distill import FEATURE_LOSSES, LossWeights, Targets
 from spikebert_np.training.step import training_step
@@ -101,6 +102,13 @@ def test_two_workers_and_one_thread_give_the_same_bits(rng):
     draw = np.random.default_rng(0)
     losses = [training_step(params, config, batch, targets, ALL, rng=draw).loss for _ in range(2)]
     assert losses[0] != losses[1]
+
+
+def test_the_firing_of_a_model_without_spikes_is_refused(rng):
+    config = TextCNNConfig(vocab_size=11, embedding_width=5, filters=4, classes=3)
+    args = problem(rng, init_textcnn, config)
+    with pytest.raises(ValueError, match="no spikes to penalise"):
+        training_step(*args, LossWeights(ce=1.0, rate=1.0), rng=None)
 
 
 def test_a_batch_norm_sees_the_whole_batch(rng):

@@ -3,10 +3,8 @@
 Letters: B sentences.
 """
 
-import numpy as np
-
-from ..training.inference import predict_logits
-from ..training.workers import worker_count
+from ..training.inference import predict_logits, tokens_a_batch
+from ..training.step import step_workers
 
 
 def new_inference(student, backend="numba"):
@@ -14,17 +12,16 @@ def new_inference(student, backend="numba"):
 
     run: as of `predict_logits`.
     """
-    count = worker_count()
+    count = step_workers()
 
     def infer(work, run=map):
         batch = work[0]
-        longest = int(np.diff(batch.offsets).max())
         return predict_logits(
             student.params,
             student.config,
             batch.ids,
             batch.offsets,
-            max_tokens=len(batch.ids) // count + (longest if count > 1 else 0),
+            max_tokens=tokens_a_batch(batch.offsets, count),
             backend=backend,
             run=run,
         )

@@ -13,7 +13,7 @@ from ..training.corpora import split_corpus
 from ..training.inference import READING_TOKENS, accuracy
 from ..training.loop import batch_targets
 from ..training.word_rows import starting_rows
-from .timing import alternate, ratio
+from .timing import alternate, by_workers, ratio
 from .training_step import new_step
 
 ROUNDS = 15
@@ -37,7 +37,7 @@ def measure_sparsity(students, cache, *, rounds=ROUNDS):
         batch = make_batch(train.ids, train.offsets, train.labels, index)
         targets = batch_targets(train, index, settings.loss_weights, rows, np.float32)
         work.append((batch, targets))
-    sides = {rate: new_step(run, settings=own) for rate, (run, own) in students.items()}
+    sides = {rate: by_workers(new_step(run, settings=own)) for rate, (run, own) in students.items()}
     times = alternate(sides, work)
     return [
         {"w_rate": rate, "step": ratio(times[rate], times[0.0]).cores} | _read(run, dev)

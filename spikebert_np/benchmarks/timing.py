@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ..training.workers import worker_count
+from ..training.step import step_workers
 
 
 class Ratio(NamedTuple):
@@ -63,10 +63,10 @@ def median_seconds(times):
 def by_workers(function, count=None):
     """function(work, run) as a function of a work alone.
 
-    run: as that of `training.workers`, of count workers (None: `worker_count`). They wait for the
+    run: as that of `training.workers`, of count workers (None: those of a step). They wait for the
     next call, as they do within a training run; the other sides' matrix products have all threads.
     """
-    pool = ThreadPoolExecutor(count or worker_count())
+    pool = ThreadPoolExecutor(count or step_workers())
     products = ThreadpoolController()
 
     def call(work):

@@ -241,13 +241,16 @@ def _print_students(students, data):
 
 
 def _print_profile(student, rounds):
+    from threadpoolctl import threadpool_limits
+
     from ..benchmarks.profile import profile_step
     from ..benchmarks.students import draw_batches
     from ..benchmarks.training_step import new_step
 
     step, works = new_step(student), draw_batches(student, rounds)
-    step(works[0])
-    seconds = profile_step(step, works)
+    with threadpool_limits(limits=1, user_api="blas"):
+        step(works[0])
+        seconds = profile_step(step, works)
     total = sum(seconds.values())
     print(f"\n{student.name}, core-milliseconds of a step's {1e3 * total:,.0f}")
     print(f"  {'':24}  forward  backward   share")

@@ -47,7 +47,6 @@ def run_scaling(args, versions):
     out = args.scaling
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is not a folder; name another")
-    out.mkdir(parents=True, exist_ok=True)
     points = sum(map(len, scaling.AXES.values())) + len(scaling.WORKERS)
     points += 2 * len(cache_reading.TOKENS)
     rows = []
@@ -58,6 +57,7 @@ def run_scaling(args, versions):
                 fits = {"fit": axis.fit._asdict(), "cores_fit": axis.cores_fit._asdict()}
                 rows.append(axis._asdict() | fits)
     page = scaling_page(rows, args.rounds, versions)
+    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "SCALING.md", lambda path: path.write_text(page, "utf-8"))
     plot_scaling(rows, out / "scaling.png", title=f"Time against size, base point: {_base()}")
     print(f"{page}\nwritten: {out / 'SCALING.md'}")
@@ -79,9 +79,9 @@ def scaling_page(rows, rounds, versions):
     """The Markdown of SCALING.md. rows: Axis as dicts."""
     from ..benchmarks.scaling import SENTENCE_TOKENS, Shape
     from ..process import events_up_to
-    from ..training.workers import worker_count
+    from ..training.step import step_workers
 
-    count = worker_count()
+    count = step_workers()
     head = _HEAD.format(
         **Shape()._asdict(),
         sentence=SENTENCE_TOKENS,

@@ -1,6 +1,7 @@
 """`spikebert sparsity`: accuracy, step time and energy of students that are taught to fire less."""
 
 import argparse
+import hashlib
 import json
 import math
 import shlex
@@ -111,12 +112,13 @@ def run_sparsity(args):
 
 
 def _name(rate, seed):
-    return f"rate-{rate:g}/seed{seed}"
+    return f"rate-{rate!r}/seed{seed}"
 
 
 def _measured(args, seed):
     """Times are compared within one step: another set of rates is another step."""
-    return f"measured-{'-'.join(f'{rate:g}' for rate in args.rates)}/seed{seed}"
+    digest = hashlib.sha256(repr(args.rates).encode()).hexdigest()[:8]
+    return f"measured-{digest}/seed{seed}"
 
 
 def _steps(cache, to, args):

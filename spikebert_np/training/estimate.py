@@ -15,6 +15,7 @@ import numpy as np
 from ..models.bert_checkpoint import tensor_names
 from .inference import READING_TOKENS
 from .memory import kept_bytes, step_bytes
+from .step import step_workers
 from .teacher_loop import training_bytes
 from .workers import worker_count
 
@@ -83,7 +84,7 @@ def student_training(config, settings, tokens):
     else:
         work = 2 * sum(config.kernel_widths) * width * config.filters
     weights = 4 * config.vocab_size * config.embedding_width
-    workers, batch = worker_count(), settings.batch_tokens
+    workers, batch = step_workers(), settings.batch_tokens
     taps = bool(settings.w_feat)
     step = step_bytes(config, batch, taps=taps, workers=workers)
     reading = 3 * weights + workers * kept_bytes(config, READING_TOKENS, taps=False)

@@ -11,16 +11,31 @@ from ..models.kinds import kind_of
 from ..models.spikebert import spikebert_forward
 from .workers import worker_count, workers
 
-# A batch: enough rows to keep the matrix products busy, few enough for each worker to have one.
+# A batch: enough rows to keep the matrix products busy; fewer where a worker would have none.
 READING_TOKENS = 1024
 
 
 def classify(texts, tokenizer, params, config):
     """Logits (S, C) of S texts, and how many of them were cut to the model's max_tokens."""
     encoded = encode_texts(tokenizer, texts, max_tokens=config.max_tokens)
-    with workers(worker_count()) as run:
-        logits = predict_logits(params, config, encoded.ids, encoded.offsets, run=run)
+    count = worker_count()
+    with workers(count) as run:
+        logits = predict_logits(
+            params,
+            config,
+            encoded.ids,
+            encoded.offsets,
+            max_tokens=tokens_a_batch(encoded.offsets, count),
+            run=run,
+        )
     return logits, encoded.truncated
+
+
+def tokens_a_batch(offsets, count):
+    """READING_TOKENS, or fewer, so that each of count workers has a share of the sentences."""
+    share = -(-int(offsets[-1]) // count)
+    longest = int(np.diff(offsets).max(initial=0))
+    return min(READING_TOKENS, share + (longest if count > 1 else 0))
 
 
 def predict_logits(

@@ -16,8 +16,8 @@ from .inference import accuracy, predict_logits
 from .optim import adamw_init, adamw_step, clip_gradients
 from .ranges import check_ranges
 from .schedule import warmup_cosine
-from .step import PARTS, training_step
-from .workers import worker_count, workers
+from .step import step_workers, training_step
+from .workers import workers
 
 EMBEDDINGS = ("teacher", "contextual", "random")
 FEATURE_BLOCKS = ("all", "first", "last")
@@ -154,8 +154,8 @@ def train(
 
     params: changed in place. corpus, dev: Corpus; with dev, the epoch of the best dev accuracy is
     kept, else the last. word_rows: (V, D_emb), needed where w_emb > 0. log: called with a dict
-    after each epoch. quiet: no progress bar. On as many cores as `worker_count` says, at most
-    PARTS; on how many does not change the numbers.
+    after each epoch. quiet: no progress bar. On how many cores it runs does not change
+    the numbers.
     Returns the kept parameters. Raises InputError if the loss overflows.
     """
     from tqdm import tqdm
@@ -193,7 +193,7 @@ def train(
         step += 1
         averages.add_step(result, batch)
 
-    with workers(min(PARTS, worker_count())) as run:
+    with workers(step_workers()) as run:
         for epoch, batches in enumerate(epochs, start=1):
             started, averages = perf_counter(), Averages()
             bar = tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", disable=quiet, leave=False)

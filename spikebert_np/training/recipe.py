@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..models.kinds import KINDS
 from ..models.spikebert import SpikeBertConfig
 from .checkpoint import config_from, dataclass_from, model_choices, read_toml
 from .finetune_teacher import TeacherSettings
@@ -47,7 +48,9 @@ STUDENTS = {
     "spiking_textcnn": Student("spiking TextCNN", "spiking_textcnn", "spiking_textcnn"),
 }
 # Training without a teacher: what `spikebert finetune` calls these flags.
-WITHOUT_TEACHER = {"w_ce": 1.0, "w_kl": 0.0, "w_feat": 0.0, "w_emb": 0.0, "embedding": "random"}
+WITHOUT_TEACHER = {
+    "w_ce": 1.0, "w_kl": 0.0, "w_feat": 0.0, "w_emb": 0.0, "w_rate": 0.0, "embedding": "random",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -300,3 +303,11 @@ def _check_hidden(path, recipe):
             "states of only a part, but stage 2 learns from all; leave it out, or set w_feat = 0 "
             "in [stage2.training]"
         )
+    for name, student in STUDENTS.items():
+        needed = {"w_feat": KINDS[student.kind].taps, "w_rate": KINDS[student.kind].spikes}
+        for weight, there in needed.items():
+            if getattr(recipe.training[name], weight) and not there:
+                raise InputError(
+                    f"{path} [{student.table}.training]: a {student.kind} has nothing that "
+                    f"{weight} weighs; leave it out"
+                )

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..models.kinds import KINDS, kind_of
+from ..process import EVENTS_UP_TO, events_up_to
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
 from .corpora import has_hidden, stage_corpora
 from .loop import train
@@ -183,6 +184,8 @@ def run_tables(stage, cache, settings, *, name, more=(), init=""):
     """
     data = {"stage": stage, "cache": str(name), "more": [*map(str, more)], "init": str(init)}
     data["embedding_scale"] = teacher_word_rows(cache)[1]
+    if (share := events_up_to()) != EVENTS_UP_TO:
+        data["events_up_to"] = share
     return {"training": asdict(settings), "data": data}
 
 

@@ -24,9 +24,14 @@ import numpy as np
 from ..analysis.firing import mean_firing_rate, spike_layers
 from ..models.kinds import kind_of
 from .distill import add_row_gradients, distillation_backward, distillation_forward
-from .workers import split_batch, sum_gradients
+from .workers import split_batch, sum_gradients, worker_count
 
 PARTS = 2
+
+
+def step_workers():
+    """How many workers a step has here: the cores, but no more than there are parts."""
+    return min(PARTS, worker_count())
 
 
 class Step(NamedTuple):
@@ -51,8 +56,11 @@ def training_step(
     rng: each part draws its dropout from a child of this Generator; None for a pass without.
     parts: at most so many; a model whose sentences see each other has one. run: `map`, or that of
     `training.workers`, which takes the parts through the network at once.
+    Raises ValueError where the firing of a model without spikes is weighed.
     """
     kind = kind_of(config)
+    if weights.rate and not kind.spikes:
+        raise ValueError(f"a {kind.name} has no spikes to penalise: rate must be 0")
     spans = split_batch(batch.offsets, 1 if kind.mixes_sentences(config) else parts)
     tokens = [slice(batch.offsets[first], batch.offsets[last]) for first, last in spans]
     sentences = [slice(first, last) for first, last in spans]
