@@ -19,7 +19,7 @@ _COLUMNS = ("w_rate", "firing, %", "accuracy on dev", "step", "energy, µJ")
 _HEAD = """# Sparsity
 
 Written by `spikebert sparsity`, never by hand. The base of `spikebert ablate`, {width} wide, learns
-for {epochs} epochs with w_rate times the share of all neurons that fire added to its loss. Of seeds
+for {passes} with w_rate times the share of all neurons that fire added to its loss. Of seeds
 {seeds}: the mean, the lowest and the highest.
 
 Firing and accuracy are those of the epoch that is best on dev, on dev, so dev flatters it. Step:
@@ -173,7 +173,8 @@ def _steps(cache, to, args):
 def sparsity_page(rows, args):
     """The Markdown of SPARSITY.md."""
     seeds = ", ".join(map(str, range(args.seeds)))
-    head = _HEAD.format(width=args.width, epochs=args.epochs, seeds=seeds)
+    passes = "1 epoch" if args.epochs == 1 else f"{args.epochs} epochs"
+    head = _HEAD.format(width=args.width, passes=passes, seeds=seeds)
     parts = ["spikebert", "sparsity", args.out.name, "--seeds", str(args.seeds)]
     parts += ["--rates", ",".join(f"{rate:g}" for rate in args.rates)]
     for name in ("width", "epochs"):
