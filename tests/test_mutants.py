@@ -56,7 +56,7 @@ def caught_and_named(mutant, seed, T, tau):
     assert trial.diagnosed, trial.report
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @whatever_is_drawn(QUICK)
 def test_a_mutant_is_caught_and_named_whatever_is_drawn(mutant, seed, T, tau):
     caught_and_named(mutant, seed, T, tau)

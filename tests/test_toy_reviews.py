@@ -80,6 +80,7 @@ def test_words_and_bigrams_tell_little():
     assert right.mean() < 0.65
 
 
+@pytest.mark.slow
 def test_the_command_in_its_readme_makes_the_shipped_cache(tmp_path):
     """Not bit for bit: the teacher's products are summed in another order on another processor."""
     from spikebert_np.cli import main
