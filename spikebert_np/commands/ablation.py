@@ -1,9 +1,13 @@
 """What `spikebert ablate` does: each variant's runs, from the caches of `spikebert reproduce`."""
 
+import json
+import shlex
 from dataclasses import asdict, replace
 
 from ..errors import InputError
-from .steps import Step
+from ..files import write_atomically
+from ..training.report import markdown_lines
+from .steps import Step, locked
 
 _STAGE1 = "stage1/weights"
 
@@ -122,6 +126,24 @@ def separate_folder(out, to):
     if to.resolve() == out.resolve():
         raise InputError(f"{to}: holds the steps of `spikebert reproduce`; name another --to")
     return to
+
+
+def study_page(head, command, columns, rows, image):
+    """The Markdown of a study: its head, the parts of the command, the table, and its picture."""
+    lines = [head, "```", shlex.join(command), "```", ""]
+    lines += [*markdown_lines(columns, rows), "", image]
+    return "\n".join(lines) + "\n"
+
+
+def publish(path, page, plot, rows, *, json_line):
+    """Write the page to path, have `plot` draw the rows beside it (the same name in small letters,
+    .png), and print the page. json_line: print the rows as one line of JSON last."""
+    with locked(path):
+        write_atomically(path, lambda temporary: temporary.write_text(page, "utf-8"))
+        plot(rows, path.with_name(f"{path.stem.lower()}.png"))
+    print(f"\n{page}\nwritten: {path}")
+    if json_line:
+        print(json.dumps({"out": str(path.parent), "rows": rows}))
 
 
 def open_cache_of(out, name):

@@ -2,14 +2,11 @@
 
 import argparse
 import json
-import shlex
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-from ..files import write_atomically
 from ..training.depth import REMEDIES
-from ..training.report import markdown_lines
 from .options import at_least, patient_output
 
 _DEFAULTS = {"width": 64, "blocks": 12, "updates": 300}
@@ -71,8 +68,8 @@ def register(commands):
 def run_depth(args):
     """Plan, say so, run, write the table."""
     from ..analysis.depth_plot import plot_depth
-    from .ablation import cache_digest, open_cache_of, separate_folder
-    from .steps import locked, make_plan, print_plan, run_plan
+    from .ablation import cache_digest, open_cache_of, publish, separate_folder
+    from .steps import make_plan, print_plan, run_plan
 
     with patient_output():
         to, folder = separate_folder(args.out, args.to or args.out / "depth"), args.out / "cache"
@@ -91,13 +88,7 @@ def run_depth(args):
             }
             for remedy in REMEDIES
         ]
-        page = depth_page(rows, args)
-        with locked(to / "DEPTH.md"):
-            write_atomically(to / "DEPTH.md", lambda path: path.write_text(page, "utf-8"))
-            plot_depth(rows, to / "depth.png")
-        print(f"\n{page}\nwritten: {to / 'DEPTH.md'}")
-        if args.json:
-            print(json.dumps({"out": str(to), "rows": rows}))
+        publish(to / "DEPTH.md", depth_page(rows, args), plot_depth, rows, json_line=args.json)
 
 
 def _steps(cache, args):
@@ -128,15 +119,15 @@ def _steps(cache, args):
 
 def depth_page(rows, args):
     """The Markdown of DEPTH.md."""
+    from .ablation import study_page
+
     seeds = ", ".join(map(str, range(args.seeds)))
     head = _HEAD.format(blocks=args.blocks, width=args.width, updates=args.updates, seeds=seeds)
     parts = ["spikebert", "depth", args.out.name, "--seeds", str(args.seeds)]
     for name, default in _DEFAULTS.items():
         if (value := getattr(args, name)) != default:
             parts += [f"--{name}", str(value)]
-    lines = [head, "```", shlex.join(parts), "```", ""]
-    lines += [*markdown_lines(_COLUMNS, map(_cells, rows)), "", "![by block](depth.png)"]
-    return "\n".join(lines) + "\n"
+    return study_page(head, parts, _COLUMNS, map(_cells, rows), "![by block](depth.png)")
 
 
 def _cells(row):

@@ -4,14 +4,11 @@ import argparse
 import hashlib
 import json
 import math
-import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_atomically
 from ..training.ablations import Budget
-from ..training.report import markdown_lines
 from .options import at_least, patient_output
 
 RATES = (0.0, 0.3, 1.0, 3.0, 10.0)
@@ -85,8 +82,8 @@ def _rates(text):
 def run_sparsity(args):
     """Plan, say so, run, write the table."""
     from ..analysis.sparsity_plot import plot_sparsity
-    from .ablation import cache_digest, open_cache_of, separate_folder
-    from .steps import locked, make_plan, print_plan, run_plan
+    from .ablation import cache_digest, open_cache_of, publish, separate_folder
+    from .steps import make_plan, print_plan, run_plan
 
     with patient_output():
         to = separate_folder(args.out, args.to or args.out / "sparsity")
@@ -103,12 +100,7 @@ def run_sparsity(args):
             for rate, *runs in zip(args.rates, *measured, strict=True)
         ]
         page = sparsity_page(rows, args)
-        with locked(to / "SPARSITY.md"):
-            write_atomically(to / "SPARSITY.md", lambda path: path.write_text(page, "utf-8"))
-            plot_sparsity(rows, to / "sparsity.png")
-        print(f"\n{page}\nwritten: {to / 'SPARSITY.md'}")
-        if args.json:
-            print(json.dumps({"out": str(to), "rows": rows}))
+        publish(to / "SPARSITY.md", page, plot_sparsity, rows, json_line=args.json)
 
 
 def _name(rate, seed):
@@ -172,6 +164,8 @@ def _steps(cache, to, args):
 
 def sparsity_page(rows, args):
     """The Markdown of SPARSITY.md."""
+    from .ablation import study_page
+
     seeds = ", ".join(map(str, range(args.seeds)))
     passes = "1 epoch" if args.epochs == 1 else f"{args.epochs} epochs"
     head = _HEAD.format(width=args.width, passes=passes, seeds=seeds)
@@ -180,9 +174,7 @@ def sparsity_page(rows, args):
     for name in ("width", "epochs"):
         if (value := getattr(args, name)) != getattr(Budget, name):
             parts += [f"--{name}", str(value)]
-    lines = [head, "```", shlex.join(parts), "```", ""]
-    lines += [*markdown_lines(_COLUMNS, map(_cells, rows)), "", "![by firing rate](sparsity.png)"]
-    return "\n".join(lines) + "\n"
+    return study_page(head, parts, _COLUMNS, map(_cells, rows), "![by firing rate](sparsity.png)")
 
 
 def _cells(row):

@@ -214,7 +214,7 @@ def load_recipe(name):
         training=training,
     )
     tables.refuse_rest()
-    _check_hidden(path, recipe)
+    _check_trainable(path, recipe)
     return recipe
 
 
@@ -288,7 +288,7 @@ def _is_needed(field):
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _check_hidden(path, recipe):
+def _check_trainable(path, recipe):
     """What a run would find out hours later."""
     blocks = recipe.models["distilled"].get("blocks", SpikeBertConfig.blocks)
     uses = [recipe.training["distilled"], recipe.stage1_training]
