@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -401,15 +402,35 @@ def test_a_teacher_from_nothing(home, tmp_path, capsys):
 
 
 def test_tables_are_joined_in_one_page(out, tmp_path, capsys):
-    page = tmp_path / "RESULTS.md"
-    assert main(["results", str(out), str(out), "--write", str(page)]) == 0
-    text = page.read_text()
-    assert text.count("## tiny: a few films") == 2
-    assert text.count("# Results") == 1
+    page, other = tmp_path / "RESULTS.md", tmp_path / "other"
+    other.mkdir()
+    table = (out / "results.json").read_text()
+    (other / "results.json").write_text(table.replace('"recipe": "tiny"', '"recipe": "small"'))
+    assert main(["results", str(out), str(other), "--write", str(page)]) == 0
+    both = page.read_text()
+    assert re.findall("^#.*", both, re.M) == [
+        "# Results", "## tiny: a few films", "## small: a few films"
+    ]  # fmt: skip
+    capsys.readouterr()
     assert main(["results", str(out)]) == 0
-    assert (out / "RESULTS.md").read_text() in capsys.readouterr().out
-    assert main(["results", str(tmp_path)]) == 2
-    assert "has finished" in capsys.readouterr().err
+    assert (out / "RESULTS.md").read_text() == capsys.readouterr().out
+
+    changed = table.replace("a few films", "some films")
+    (out / "results.json").write_text(changed)
+    assert main(["results", str(out), "--write", str(page)]) == 0
+    assert page.read_text() == both.replace("tiny: a few films", "tiny: some films")  # in its place
+    (out / "results.json").write_text(table)
+
+    page.write_text("# My own\n")
+    capsys.readouterr()
+    for folders, words in (
+        ([out, "--write", page], "was not written by `spikebert results`"),
+        ([out, out], "is of the recipe tiny too"),
+        ([tmp_path], "has finished"),
+    ):
+        assert main(["results", *map(str, folders)]) == 2
+        assert words in capsys.readouterr().err
+    assert page.read_text() == "# My own\n"
 
 
 def test_what_does_not_fit_is_named_before_anything_starts(home, tmp_path, capsys):

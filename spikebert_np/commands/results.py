@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import read_json
 from .steps import peak_of
 
@@ -27,7 +28,8 @@ def register(commands):
         "results",
         help="join the tables of several recipes in one page",
         description="Join what `spikebert reproduce` wrote into several folders in one page, each "
-        "table under the command that repeats it.",
+        "table under the command that repeats it. Tables of other recipes that the page already "
+        "has stay as they are.",
         epilog="example:\n  spikebert results results/sst2 results/mr --write RESULTS.md",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,12 +42,29 @@ def run_results(args):
     """Write or print the page."""
     from ..files import write_atomically
 
-    page = results_page([_read(out) for out in args.out])
+    sections = _sections(args.write) if args.write and args.write.exists() else {}
+    given = {}
+    for out in args.out:
+        table = _read(out)
+        if table["recipe"] in given:
+            raise InputError(f"{out}: is of the recipe {table['recipe']} too; give one of them")
+        given[table["recipe"]] = _section(table)
+    sections |= given  # in its place, where the page has one of the same recipe
+    page = "\n".join([_HEAD, *sections.values()])
     if args.write:
         write_atomically(args.write, lambda path: path.write_text(page, "utf-8"))
         print(f"{args.write}: written")
     else:
         print(page, end="")
+
+
+def _sections(path):
+    """{recipe: its part} of a page that `results` has written. Raises InputError of any other."""
+    head, *parts = path.read_text("utf-8").split("\n## ")
+    if head != _HEAD:
+        raise InputError(f"{path}: was not written by `spikebert results`; name another file")
+    parts = [f"## {part.rstrip()}\n" for part in parts]
+    return {part[3 : part.index(":")]: part for part in parts}
 
 
 def _read(out):
@@ -64,7 +83,7 @@ def write_results(out, recipe, seeds, command):
     table = {"recipe": recipe.name, "about": recipe.data.about, "command": command, "rows": rows}
     for name, text in (
         ("results.json", json.dumps(table, indent=2) + "\n"),
-        ("RESULTS.md", results_page([table])),
+        ("RESULTS.md", f"{_HEAD}\n{_section(table)}"),
     ):
         write_atomically(out / name, lambda path, text=text: path.write_text(text, "utf-8"))
     return rows
@@ -139,16 +158,13 @@ def best_accuracy(run):
     return max(record["dev_accuracy"] for record in records_of(run))
 
 
-def results_page(tables):
-    """The Markdown of several results.json."""
+def _section(table):
+    """The Markdown of one results.json."""
     from ..training.report import markdown_lines
 
-    parts = [_HEAD]
-    for table in tables:
-        lines = [f"## {table['recipe']}: {table['about']}", "", "```", table["command"], "```", ""]
-        lines += markdown_lines(_COLUMNS, map(_cells, table["rows"]))
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+    lines = [f"## {table['recipe']}: {table['about']}", "", "```", table["command"], "```", ""]
+    lines += markdown_lines(_COLUMNS, map(_cells, table["rows"]))
+    return "\n".join(lines) + "\n"
 
 
 def _cells(row):
