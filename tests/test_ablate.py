@@ -9,13 +9,15 @@ from tiny import TEACHER_WIDTH, last_json, make_cache
 
 from spikebert_np.analysis.comparison_plot import comparison_figure
 from spikebert_np.cli import main
+from spikebert_np.commands.ablation import first_of
 from spikebert_np.commands.steps import Step, locked, make_plan, run_plan
 from spikebert_np.training.ablations import VARIANTS, Budget, setups, spread
 from spikebert_np.training.checkpoint import load_run
 from spikebert_np.training.estimate import Estimate
 
-BUDGET = Budget(width=8, epochs=1, sentences=5)
-SMALL = ["--width", "8", "--epochs", "1", "--sentences", "5", "--quiet"]
+BUDGET = Budget(width=8, epochs=1)
+DONE = ["base", "stage1-fifth", "stage1", "no-kl"]
+SMALL = ["--width", "8", "--epochs", "1", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,8 @@ def ablate(out, to, *options):
 
 @pytest.fixture(scope="module")
 def done(out):
-    """Two variants and one with a stage 1, for two seeds."""
-    assert ablate(out, out / "done", "--only", "base,no-kl,stage1", "--seeds", "2") == 0
+    """Two variants and two with a stage 1, for two seeds."""
+    assert ablate(out, out / "done", "--only", ",".join(DONE), "--seeds", "2") == 0
     return out / "done"
 
 
@@ -79,14 +81,14 @@ def test_layers_are_spread_over_the_blocks(tmp_path, layers, blocks, expected):
 
 
 def test_runs_table_and_plot(done, capsys):
-    names = {f"{name}/seed{seed}" for name in ("base", "no-kl", "stage1") for seed in (0, 1)}
+    names = {f"{name}/seed{seed}" for name in DONE for seed in (0, 1)}
     found = {str(path.parent.relative_to(done)) for path in done.rglob("metrics.jsonl")}
-    assert found == names | {"stage1/weights"}
+    assert found == names | {"stage1/weights", "stage1-fifth/weights"}
     assert not list(done.glob("*/seed*/model.safetensors"))
     assert (done / "ablations.png").stat().st_size > 1000
     table = json.loads((done / "ablations.json").read_text("utf-8"))
     rows = {row["name"]: row for row in table["rows"]}
-    assert list(rows) == ["base", "stage1", "no-kl"]
+    assert list(rows) == DONE
     for name, row in rows.items():
         scores = [
             max(json.loads(line)["dev_accuracy"] for line in path.read_text().splitlines())
@@ -102,7 +104,7 @@ def test_runs_table_and_plot(done, capsys):
     assert rows["base"]["parameters"] == sum(value.size for value in params.values()) < words * 100
     page = (done / "ABLATIONS.md").read_text("utf-8")
     assert "spikebert ablate" in page
-    assert "over 5 sentences" in page
+    assert "40 sentences in all" in page
     assert f"{100 * rows['no-kl']['difference']:+.1f}" in page
 
 
@@ -113,8 +115,16 @@ def test_a_run_leaves_its_loss_out_and_one_begins_from_stage_1(done):
     assert 'init = ""' in config
     first = json.loads((done / "no-kl" / "seed1" / "metrics.jsonl").read_text().splitlines()[0])
     assert "kl" not in first
-    config = (done / "stage1" / "seed0" / "config.toml").read_text("utf-8")
-    assert f'init = "{done / "stage1" / "weights"}"' in config
+    for name in ("stage1", "stage1-fifth"):
+        config = (done / name / "seed0" / "config.toml").read_text("utf-8")
+        assert f'init = "{done / name / "weights"}"' in config
+
+
+def test_a_share_of_the_text_is_its_first_sentences(tmp_path):
+    text = make_cache(tmp_path, labelled=False)
+    assert text.splits["train"] == (0, 40)
+    for share, sentences in ((1.0, 40), (0.2, 8), (0.001, 1)):
+        assert first_of(text, share).splits == {"train": (0, sentences)}
 
 
 def test_what_is_done_stays_and_other_variants_join_the_table(out, done, capsys):
@@ -123,7 +133,7 @@ def test_what_is_done_stays_and_other_variants_join_the_table(out, done, capsys)
     assert ablate(out, done, "--only", only, "--seeds", "1", "--json") == 0
     result = last_json(capsys.readouterr().out)
     names = [row["name"] for row in result["rows"]]
-    assert names == ["base", "stage1", "no-kl", "wide-no-tap", "depth-1", "batch-norm"]
+    assert names == [*DONE, "wide-no-tap", "depth-1", "batch-norm"]
     rows = {row["name"]: row for row in result["rows"]}
     assert rows["wide-no-tap"]["difference"] is None  # its row, wide, is not there
     assert rows["depth-1"]["difference"] is not None
@@ -157,7 +167,7 @@ def test_the_steps_of_reproduce_are_not_shadowed(out, capsys):
 
 def test_a_name_that_is_none_is_refused(out, tmp_path, capsys):
     assert ablate(out, tmp_path / "to", "--only", "base,no-kll") == 2
-    assert "no-kll is not one of base, stage1" in capsys.readouterr().err
+    assert "no-kll is not one of base, stage1-fifth" in capsys.readouterr().err
     assert not (tmp_path / "to").exists()
 
 

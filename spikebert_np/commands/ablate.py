@@ -45,7 +45,6 @@ def register(commands):
     for name, text in (
         ("width", "width of the base"),
         ("epochs", "passes over the train split"),
-        ("sentences", "sentences that stage 1 reads, once, in the variant that has one"),
     ):
         default = getattr(Budget, name)
         ablate.add_argument(
@@ -69,7 +68,7 @@ def run_ablate(args):
 
     with patient_output():
         to = separate_folder(args.out, args.to or args.out / "ablations")
-        budget = Budget(args.width, args.epochs, args.sentences)
+        budget = Budget(args.width, args.epochs)
         seeds = list(range(args.seed, args.seed + args.seeds))
         names = args.only.split(",") if args.only else None
         work = Ablation(args.out, to, budget, seeds, names=names, quiet=args.quiet)
@@ -91,7 +90,7 @@ def run_ablate(args):
 def _command(args):
     """The command that makes the whole table, with the names of files but not where they lie."""
     parts = ["spikebert", "ablate", args.out.name, "--seeds", args.seeds, "--seed", args.seed]
-    for name in ("width", "epochs", "sentences"):
+    for name in ("width", "epochs"):
         if getattr(args, name) != getattr(Budget, name):
             parts += [f"--{name}", getattr(args, name)]
     return shlex.join(map(str, parts))

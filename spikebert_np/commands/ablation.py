@@ -9,14 +9,12 @@ from ..files import write_atomically
 from ..training.report import markdown_lines
 from .steps import Step, locked
 
-_STAGE1 = "stage1/weights"
-
 
 class Ablation:
     """The steps of the variants `names` (all where it is None) for the seeds, at a Budget.
 
     out: the folder of `spikebert reproduce`, of which `cache` is read, and `stage1-cache` for the
-    variant that has a stage 1; without that cache there is no such variant, and `text` is None.
+    variants that have a stage 1; without that cache there are none, and `text` is None.
     Raises InputError where the first is missing or lacks hidden states, or a name is not of a
     variant.
     """
@@ -26,7 +24,8 @@ class Ablation:
 
         self.out, self.to, self.budget, self.seeds, self.quiet = out, to, budget, seeds, quiet
         self.cache = open_cache_of(out, "cache")
-        self.text = self._open_text() if (out / "stage1-cache").is_dir() else None
+        has_text = (out / "stage1-cache").is_dir()
+        self.text = open_cache_of(out, "stage1-cache") if has_text else None
         self.setups = {
             name: setup
             for name, setup in setups(budget, self.cache.word_embeddings.shape[1]).items()
@@ -58,11 +57,12 @@ class Ablation:
                 return student_cost(self.cache, setup.model, settings, train_tokens(cache))
 
             if setup.variant.stage1:
-                needs, settings = (_STAGE1,), stage1_settings()
-                record = {"training": asdict(settings), "sentences": self.budget.sentences} | model
+                stage1, settings = f"{name}/weights", stage1_settings()
+                needs, text = (stage1,), first_of(self.text, setup.variant.stage1)
+                record = {"training": asdict(settings), "share": setup.variant.stage1} | model
                 record |= cache_digest(self.out / "stage1-cache")
-                estimate = cost(settings, self.text)
-                yield Step(_STAGE1, (), record, estimate, self._stage1(setup))
+                estimate = cost(settings, text)
+                yield Step(stage1, (), record, estimate, self._stage1(setup, text))
             for seed in self.seeds:
                 training = replace(setup.training, seed=seed)
                 record = {"training": asdict(training)} | model
@@ -70,23 +70,17 @@ class Ablation:
                 make = self._run(setup, training, needs)
                 yield Step(f"{name}/seed{seed}", needs, record, estimate, make)
 
-    def _open_text(self):
-        """The cache of stage 1's text, its train split cut to the first sentences."""
-        text = open_cache_of(self.out, "stage1-cache")
-        first, last = text.splits["train"]
-        return text._replace(splits={"train": (first, min(last, first + self.budget.sentences))})
-
-    def _stage1(self, setup):
+    def _stage1(self, setup, text):
         from ..training.ablations import stage1_settings
 
         def make(folder):
-            self._train(folder, "pretrain", self.text, setup, stage1_settings())
+            self._train(folder, "pretrain", text, setup, stage1_settings())
 
         return make
 
     def _run(self, setup, training, needs):
         def make(folder):
-            init = self.to / _STAGE1 if needs else ""
+            init = self.to / needs[0] if needs else ""
             self._train(folder, "finetune", self.cache, setup, training, init)
             # Of a hundred runs the weights would fill a disk: config.toml repeats a run.
             for name in ("model.safetensors", "tokenizer.json", "report.md"):
@@ -113,6 +107,14 @@ class Ablation:
             on_epoch=print_epoch,
             quiet=self.quiet,
         )
+
+
+def first_of(text, share):
+    """The TeacherCache with a share of its train split alone: its first sentences. (They were
+    drawn from the whole text, so they are like the rest.)"""
+    first, last = text.splits["train"]
+    sentences = max(round(share * (last - first)), 1)
+    return text._replace(splits={"train": (first, first + sentences)})
 
 
 def train_tokens(cache):

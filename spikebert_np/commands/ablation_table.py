@@ -21,7 +21,7 @@ are counted without the word embeddings. Seconds are of one run on the average, 
 ran it. Firing is the share of all neurons that fire, in training, at the epoch that was kept.
 {stage1}"""
 _STAGE1 = """
-Stage 1: one epoch over {sentences:,} sentences of unlabelled text, once for all seeds.
+Stage 1: one epoch over unlabelled text, {sentences:,} sentences in all, once for all seeds.
 """
 _COLUMNS = (
     "name", "what is changed", "seeds", "mean", "lowest to highest", "difference", "beside",
@@ -92,7 +92,7 @@ def ablations_page(work, rows, costs, command):
     train, dev = (splits[name][1] - splits[name][0] for name in ("train", "dev"))
     shape = "{blocks} blocks, {width} wide, {heads} heads, {steps} steps".format(**base.model)
     stage1 = ""
-    if any(row["name"] == "stage1" for row in rows):
+    if any(work.setups[row["name"]].variant.stage1 for row in rows):
         first, last = work.text.splits["train"]
         stage1 = _STAGE1.format(sentences=last - first)
     head = _HEAD.format(base=shape, stage1=stage1, epochs=work.budget.epochs, train=train, dev=dev)

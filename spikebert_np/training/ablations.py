@@ -23,18 +23,16 @@ TEACHERS = 0  # as a width: the teacher's
 
 @dataclass(frozen=True)
 class Budget:
-    """width: D of the base, which has 2 blocks and 4 steps. epochs: of stage 2. sentences: of
-    stage 1's text, which the variant that has a stage 1 reads once.
+    """width: D of the base, which has 2 blocks and 4 steps. epochs: of stage 2.
 
     Raises ValueError where a number is out of range.
     """
 
     width: int = 128
     epochs: int = 3
-    sentences: int = 10_000
 
     def __post_init__(self):
-        check_ranges(self, above_zero="width epochs sentences")
+        check_ranges(self, above_zero="width epochs")
 
 
 class Variant(NamedTuple):
@@ -45,7 +43,7 @@ class Variant(NamedTuple):
     model: Mapping = MappingProxyType({})
     neuron: Mapping = MappingProxyType({})
     training: Mapping = MappingProxyType({})
-    stage1: bool = False
+    stage1: float = 0.0  # the share of stage 1's text that it reads first, once
     beside: str = "base"  # the variant that it is compared with
 
 
@@ -56,7 +54,8 @@ _FIRST, _LAST = ({"feature_blocks": which} for which in ("first", "last"))
 
 VARIANTS = (
     Variant("base", "the base"),
-    Variant("stage1", "with stage 1", stage1=True),
+    Variant("stage1-fifth", "with stage 1, of a fifth of its text", stage1=0.2),
+    Variant("stage1", "with stage 1, of all its text", stage1=1.0),
     Variant("no-ce", "without cross-entropy", training={"w_ce": 0.0}),
     Variant("no-kl", "without KL", training={"w_kl": 0.0}),
     Variant("no-feat", "without features", training={"w_feat": 0.0}),
@@ -100,7 +99,7 @@ class Setup(NamedTuple):
 
 
 def stage1_settings():
-    """The TrainingSettings of the variant that has a stage 1."""
+    """The TrainingSettings of a variant's stage 1."""
     return TrainingSettings(epochs=1, **default_settings("pretrain") | {"embedding": "contextual"})
 
 
