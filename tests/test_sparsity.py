@@ -41,20 +41,17 @@ def test_command_table_and_plot(out, capsys):
     assert "done  rate-30.0/seed0" in capsys.readouterr().out
 
 
-def test_a_folder_from_before_there_was_a_penalty_fits_one_without(out, capsys):
-    assert main(["sparsity", str(out), *ARGS]) == 0
-    record = out / "sparsity" / "rate-0.0" / "seed0.json"
-    old = json.loads(record.read_text())
-    del old["settings"]["rate-0.0/seed0"]["training"]["w_rate"]
-    record.write_text(json.dumps(old))
+def test_a_record_that_lacks_a_setting_is_refused_by_name(out, capsys):
     assert main(["sparsity", str(out), *ARGS]) == 0
     record = out / "sparsity" / "rate-30.0" / "seed0.json"
-    old = json.loads(record.read_text())
+    kept = record.read_text()
+    old = json.loads(kept)
     del old["settings"]["rate-30.0/seed0"]["training"]["w_rate"]
     record.write_text(json.dumps(old))
     capsys.readouterr()
     assert main(["sparsity", str(out), *ARGS]) == 2
     assert "training.w_rate = absent, but now it is 30.0" in capsys.readouterr().err
+    record.write_text(kept)
 
 
 def test_weights_that_are_none_are_refused(out, capsys):

@@ -19,9 +19,6 @@ from ..files import write_atomically
 from ..process import give_freed_memory_back
 from ..training.estimate import Estimate
 
-# Settings that came later, as all was made before: a folder that has none of them fits these.
-_BEFORE = {"w_rate": 0.0}
-
 
 class Step(NamedTuple):
     name: str  # its folder under OUT
@@ -165,7 +162,7 @@ def _refuse_another(out, name, record):
         raise InputError(f"{file}: the settings of {out / name} cannot be read; {remedy}") from None
     old, new = _flat(before), _flat(record)
     for key in [*new, *old]:
-        if old.get(key, _BEFORE.get(key.rpartition(".")[2])) != new.get(key):
+        if old.get(key) != new.get(key):
             raise InputError(
                 f"{out / name}: was made with {key} = {_shown(old, key)}, but now it is "
                 f"{_shown(new, key)}; {remedy}"
