@@ -149,6 +149,12 @@ def test_runs_of_another_budget_are_refused_by_name(out, done, capsys):
     assert ablate(out, done, "--only", "cosine", "--epochs", "2", "--seeds", "1") == 2
 
 
+def test_another_share_of_events_is_refused_by_name(out, done, monkeypatch, capsys):
+    monkeypatch.setenv("SPIKEBERT_EVENTS_UP_TO", "0.5")
+    assert ablate(out, done, "--only", "base") == 2
+    assert "made with SPIKEBERT_EVENTS_UP_TO = 0.22, but now it is 0.5" in capsys.readouterr().err
+
+
 def test_a_budget_is_refused_before_anything_is_trained(out, tmp_path, capsys):
     to = ["ablate", str(out), "--to", str(tmp_path / "to"), "--seeds", "1", "--quiet"]
     assert main([*to, "--width", "8", "--epochs", "1", "--only", "base"]) == 0

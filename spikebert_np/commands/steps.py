@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..files import write_atomically
-from ..process import give_freed_memory_back
+from ..process import events_up_to, give_freed_memory_back
 from ..training.estimate import Estimate
 
 
@@ -42,6 +42,7 @@ def make_plan(out, steps, shared):
     due: a large cache may be deleted when what was trained on it is there. Raises InputError where
     a folder was made with other settings.
     """
+    shared = shared | {"SPIKEBERT_EVENTS_UP_TO": events_up_to()}  # by it all sums are rounded
     records = {}
     for step in steps:
         below = {name: value for need in step.needs for name, value in records[need].items()}
