@@ -133,17 +133,21 @@ def _numbers(name, operations, outputs=0.0):
     )
 
 
-def _spiking_linear(name, unit, lengths):
-    """Each input that fires meets one row of the weight (D_in, D_out)."""
-    x, weight = unit.linear.x, unit.linear.weight
+def linear_counts(x, width):
+    """SOPs, ACs and MACs of spike counts x (T, N, D_in), each of which meets `width` weights."""
     ones = np.count_nonzero(x == 1)
     integers = np.count_nonzero(x) - ones
-    counts = np.array([count_spikes(x), ones, integers, ones + integers])
-    sops, acs, macs, weights = (counts * weight.shape[1] / len(lengths)).tolist()
+    return count_spikes(x) * width, float(ones * width), float(integers * width)
+
+
+def _spiking_linear(name, unit, lengths):
+    """Each input that fires meets one row of the weight (D_in, D_out), and reads it."""
+    x, weight = unit.linear.x, unit.linear.weight
+    sops, acs, macs = (count / len(lengths) for count in linear_counts(x, weight.shape[1]))
     updates = unit.lif.s.size / len(lengths)
     operations = float(lengths.mean() * weight.size)
     return LayerCount(
-        name, "spikes", len(x), operations, sops, acs, macs, weights, updates, updates
+        name, "spikes", len(x), operations, sops, acs, macs, acs + macs, updates, updates
     )
 
 
