@@ -41,7 +41,8 @@ ORDER = {
     "inference profile neurons_torch student_torch rivals_torch teacher_onnx sparsity energy suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
-    "materials reproduction reproduce ablation ablation_table ablate depth sparsity energy "
+    "materials reproduction reproduce ablation ablation_table ablate depth sparsity "
+    "energy_networks energy "
     "gradcheck bench_scaling bench_calibration bench",
     "data": "work_folder download formats readers split sentences tokenizer hidden_rows "
     "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "

@@ -102,6 +102,8 @@ def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
     ticks = iter(range(10**6))
     meter = Meter("joules", lambda: float(next(ticks)))
     monkeypatch.setattr("spikebert_np.benchmarks.joules.find_meter", lambda: meter)
+    rival = "spikebert_np.benchmarks.energy._teacher_in_onnxruntime"
+    monkeypatch.setattr(rival, lambda teacher: None)
     assert energy(folder, "student", "--measure", "--rounds", "2", "--json") == 0
     out = capsys.readouterr().out
     measured = last_json(out)["measured"]
@@ -113,7 +115,7 @@ def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
             assert units["joules"] == 1 / sentences
             assert units["cpu_seconds"] > 0
     # All sides cost the same by this meter: nothing is saved.
-    assert "kept on this CPU in batches of 32: 1.0 times" in out
+    assert "here, batches of 32, teacher: 1.0 " in out
     monkeypatch.setattr("spikebert_np.benchmarks.joules.find_meter", lambda: None)
     assert energy(folder, "student", "--measure", "--rounds", "1", "--json") == 0
     out = capsys.readouterr().out

@@ -21,6 +21,7 @@ SIDES = {
     "dense": "student, dense",
     "one_step": "student, dense, T = 1",
     "teacher": "teacher",
+    "onnxruntime": "teacher, onnxruntime",
 }
 
 
@@ -29,7 +30,8 @@ def measure_energy(student, teacher, meter, *, sentences, rounds):
 
     student, teacher: have a config, params and their Encoded sentences, the same ones; teacher may
     be None. meter: a Meter, or None; CPU seconds are always measured. sentences: B, read at once.
-    "one_step" is the student without time, which costs about what it would without spikes.
+    "one_step" is the student without time, which costs about what it would without spikes;
+    "onnxruntime" the teacher's fastest rival here, where it is installed.
     """
 
     def reading(backend, **settings):
@@ -47,6 +49,8 @@ def measure_energy(student, teacher, meter, *, sentences, rounds):
         sides["teacher"] = lambda index: bert_forward(
             *_gather(teacher, index), teacher.params, teacher.config, backend="numba"
         )
+        if rival := _teacher_in_onnxruntime(teacher):
+            sides["onnxruntime"] = rival
     rng, count = np.random.default_rng(0), len(student.encoded.offsets) - 1
     works = [rng.choice(count, sentences, replace=count < sentences) for _ in range(rounds)]  # (B,)
     counters = {"cpu_seconds": process_time} | ({meter.unit: meter.read} if meter else {})
@@ -58,6 +62,16 @@ def measure_energy(student, teacher, meter, *, sentences, rounds):
         side: dict(zip(counters, np.median(values / sentences, axis=0).tolist(), strict=True))
         for side, values in spent.items()
     }
+
+
+def _teacher_in_onnxruntime(teacher):
+    """Its side, or None where onnxruntime is not installed."""
+    try:
+        from .teacher_onnx import new_teacher_inference
+    except ImportError:
+        return None
+    infer = new_teacher_inference(teacher.config, teacher.params, threads=1)
+    return lambda index: infer(*_gather(teacher, index))
 
 
 def _gather(network, index):

@@ -4,27 +4,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from ..errors import InputError
 from .options import at_least
 
 _BATCHES = (32, 1)  # sentences that are measured at once
-_UNITS = {  # of a Meter, and of the clock: how many in one, in which they are printed
-    "joules": ("mJ", 1e3),
-    "instructions": ("million instructions", 1e-6),
-    "cpu_seconds": ("CPU ms", 1e3),
+# Of a Meter, and of the clock: what is printed, how many of it are in one, what is to be known.
+_UNITS = {
+    "joules": ("mJ", 1e3, "by RAPL: whatever else the processor does meanwhile is in it"),
+    "instructions": ("million instructions", 1e-6, "no RAPL that may be read; in user mode"),
+    "cpu_seconds": ("CPU ms", 1e3, "no RAPL that may be read, no counter of instructions"),
 }
-
-
-class Network(NamedTuple):
-    label: str
-    config: object
-    params: dict
-    encoded: tuple  # its Encoded sentences
-    layers: list  # of LayerCount
-    accuracy: float | None  # None where nothing can be scored
-    firing_rate: float | None = None  # None for a teacher
 
 
 def register(commands):
@@ -86,13 +76,14 @@ def run_energy(args):
     from ..analysis.energy_table import comparison_table, layer_table, left_out, shares_of
     from ..analysis.operations import without_spikes
     from ..data.shipped import shipped_student
+    from .energy_networks import read_student, read_teacher
 
     if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {args.plot}: end it in .png, .svg or .pdf")
     texts, labels = _open_split(args.data, args.split)
-    teacher = _read_teacher(args.against, texts, labels)
+    teacher = read_teacher(args.against, texts, labels)
     student, *others = (
-        _read_student(folder, texts, labels) for folder in args.runs or [shipped_student()]
+        read_student(folder, texts, labels) for folder in args.runs or [shipped_student()]
     )
     networks = [student, *([teacher] if teacher else []), *others]
     dense = without_spikes(student.layers)
@@ -148,73 +139,6 @@ def _open_split(data, name):
     return splits[name]
 
 
-def _read_student(folder, texts, labels):
-    """The Network of a run folder."""
-    from ..data.tokenizer import encode_texts, load_tokenizer
-    from ..models.kinds import kind_of
-    from ..training.checkpoint import load_run
-    from ..training.inference import count_corpus
-
-    run = load_run(folder)
-    config = run.config
-    if not (kind := kind_of(config)).spikes:
-        raise InputError(f"{folder}: is a {kind.name}, which has no spikes to count")
-    tokenizer = load_tokenizer(run.directory / "tokenizer.json")
-    encoded = encode_texts(tokenizer, texts, max_tokens=config.max_tokens)
-    counts = count_corpus(run.params, config, encoded.ids, encoded.offsets)
-    depth = f", {config.blocks} blocks" if kind.name == "spikebert" else ""
-    return Network(
-        f"{'/'.join(folder.parts[-2:])} (T = {config.steps}{depth}, {config.width} wide)",
-        config,
-        run.params,
-        encoded,
-        counts.layers,
-        _accuracy(counts.logits, labels),
-        counts.firing_rate,
-    )
-
-
-def _read_teacher(name, texts, labels):
-    """The Network of a teacher; None where none was asked for and MiniLM is not there."""
-    from ..analysis.operations import count_bert
-    from ..data.pretrained import resolve_teacher
-    from ..data.tokenizer import encode_texts
-    from ..training.frozen_teacher import read_sentences
-    from .teacher_cache import load_teacher, public_name
-
-    try:
-        folder = resolve_teacher(name or "minilm")
-    except InputError as error:
-        if name:
-            raise
-        print(f"without a teacher: {error}", file=sys.stderr)
-        return None
-    config, params, tokenizer = load_teacher(folder)
-    encoded = encode_texts(tokenizer, texts, max_tokens=config.max_positions)
-    layers = count_bert(
-        encoded.offsets,
-        depth=config.depth,
-        width=config.width,
-        mlp_width=config.mlp_width,
-        classes=config.classes,
-    )
-    accuracy = None
-    if config.classes:
-        _, values = read_sentences(encoded.ids, encoded.offsets, params, config, [])
-        accuracy = _accuracy(values["logits"], labels)
-    label = f"{public_name(name or 'minilm', folder)} (BERT, {config.depth} blocks, "
-    return Network(f"{label}{config.width} wide)", config, params, encoded, layers, accuracy)
-
-
-def _accuracy(logits, labels):
-    """None without labels, or where they are of other classes."""
-    from ..training.inference import accuracy
-
-    if labels is None or labels.max() >= logits.shape[1]:
-        return None
-    return accuracy(logits, labels)
-
-
 def _measure(student, teacher, found, rounds):
     """{batch: what `measure_energy` gave}; prints it, and how much of each saving is kept."""
     from ..benchmarks.energy import SIDES, measure_energy, measured_unit
@@ -227,10 +151,8 @@ def _measure(student, teacher, found, rounds):
         spent = measure_energy(student, teacher, meter, sentences=sentences, rounds=more)
         measured[f"batch{sentences}"] = spent
     unit = measured_unit(spent)
-    name, factor = _UNITS[unit]
-    print(f"\nmeasured on this CPU, one thread, by turns, medians: {name} a sentence")
-    if not meter:
-        print("(no RAPL that may be read, and no counter of instructions: time stands for energy)")
+    name, factor, note = _UNITS[unit]
+    print(f"\nmeasured on this CPU, one thread, by turns, medians: {name} a sentence ({note})")
     print(f"{'':33}" + "".join(f"{f'batches of {sentences}':>15}" for sentences in _BATCHES))
     for side, label in SIDES.items():
         if side in spent:
@@ -244,15 +166,17 @@ def _measure(student, teacher, found, rounds):
 def _print_kept(found, measured, unit):
     """How many times less than the teacher, in theory and here."""
     from ..analysis.energy import RULES
+    from ..benchmarks.energy import SIDES
 
     savings = (f"{1 / found['share_of_teacher'][rule]:.1f} ({RULES[rule]})" for rule in RULES)
-    print(f"\ntheoretical saving against the teacher, times: {', '.join(savings)}")
+    print(f"\nhow many times less than the teacher\n  theoretical: {', '.join(savings)}")
     for batch, spent in zip(_BATCHES, measured.values(), strict=True):
-        events, dense, one = (
-            spent["teacher"][unit] / spent[side][unit] for side in ("events", "dense", "one_step")
-        )
-        part = events * found["share_of_teacher"]["literature"]
-        print(
-            f"kept on this CPU in batches of {batch}: {events:.1f} times, {part:.0%} of the "
-            f"literature's; dense {dense:.1f}, dense in one step {one:.1f}"
-        )
+        for teacher in (side for side in ("teacher", "onnxruntime") if side in spent):
+            events, dense, one = (
+                spent[teacher][unit] / spent[side][unit] for side in ("events", "dense", "one_step")
+            )
+            kept = events * found["share_of_teacher"]["literature"]
+            print(
+                f"  here, batches of {batch}, {SIDES[teacher]}: {events:.1f} ({kept:.0%} of the "
+                f"literature's); dense {dense:.1f}; dense, T = 1 {one:.1f}"
+            )

@@ -247,8 +247,9 @@ print(
 #
 # ## 4. With memory
 #
-# An operation needs its operands. In the same silicon, to fetch 32 bits from a large memory takes a hundred
-# times what it takes to add them. SpikingJelly 2.0.0 counts three things, at 24.96 pJ a byte:
+# An operation needs its operands, and to fetch them may cost more than the operation. SpikingJelly 2.0.0 puts
+# 24.96 pJ on a byte. A weight of 32 bits is 4 bytes: to read it costs as much as 111 additions. It counts
+# three things:
 #
 # - a weight is read each time it is used: $D_\text{out}$ weights for each input that is not 0;
 # - a bias is read for each output, at each step;
@@ -364,8 +365,8 @@ checks.ex_11_5(predict_growth)
 
 # %% [markdown]
 # So spikes pay only where few fire in few steps. By price alone, a layer of spikes costs as much as one dense
-# step where $r\,T \cdot 0.9 = 4.6$: at T = 4, where inputs fire 1.28 times a step on average. That is never.
-# The rule can hardly lose.
+# step where $r\,T \cdot 0.9 = 4.6$: at T = 4, where an input fires 1.28 times a step on average, which a
+# spike, 0 or 1, never does. By this rule spikes cannot lose.
 
 # %%
 dense, width = spikes(1, 10, 128, every=1).size * 512 * 4.6, 512
@@ -378,8 +379,8 @@ for rate, count in rates.values():
 # %% [markdown]
 # ## 6. A whole network
 #
-# Is 40 % of BERT the merit of spikes, or of a smaller network? It takes two comparisons to know: with the
-# teacher, and with **the same network without spikes**, dense and in one step, for a network without
+# A student costs a few per cent of its teacher. Is that the merit of spikes, or of being small? Two comparisons
+# tell: with the teacher, and with **the same network without spikes**, dense and in one step, for a network without
 # membranes has nothing to do in a second one.
 #
 # ### Exercise 11.6: predict, then run
@@ -517,7 +518,7 @@ checks.ex_11_7(find_mistakes)
 #
 # Now measure. The student reads the same sentences on this machine in four ways, by turns, on one thread: with
 # products that add up only what fires (event-driven), with dense products, dense in a single step (about what
-# the same network without spikes would cost), and beside them a BERT of MiniLM's sizes. We take the seconds of
+# the same network without spikes would cost), and beside them a BERT of MiniLM's sizes, in NumPy too. We take the seconds of
 # the processor; where a machine counts joules, `spikebert energy --measure` reads them.
 
 # %%
@@ -535,27 +536,24 @@ teacher = SimpleNamespace(
 )
 student = SimpleNamespace(config=run.config, params=run.params, encoded=encoded)
 spent = measure_energy(student, teacher, None, sentences=32, rounds=5)
-measured = {SIDES[side]: 1e3 * units["cpu_seconds"] for side, units in spent.items()}
 own = energy.millijoules(layers)["literature"]
 dense, bert = (energy.millijoules(network)["literature"] for network in networks.values())
 all_steps = energy.energy_millijoules(sum(layer.steps * layer.operations for layer in layers), 0)
-theory = dict(zip(SIDES.values(), (own, all_steps, dense, bert), strict=True))
+theory = {"events": own, "dense": all_steps, "one_step": dense, "teacher": bert}  # mJ
+here = {side: 1e3 * spent[side]["cpu_seconds"] for side in theory}  # ms
 plots.bars(
     {
-        "theory: literature, µJ": {name: 1e3 * value for name, value in theory.items()},
-        "here: CPU ms": measured,
+        "theoretical: literature, µJ": {SIDES[side]: 1e3 * theory[side] for side in theory},
+        "here: CPU ms": {SIDES[side]: here[side] for side in theory},
     },
     title="What a sentence costs, in theory and on this machine",
     unit="a sentence",
 )
 
 # %%
-print(
-    f"saving against the teacher  in theory {bert / own:5.1f} times, here {measured['teacher'] / measured['student, event-driven']:5.1f} times"
-)
-print(
-    f"saving by spikes alone      in theory {dense / own:5.1f} times, here {measured['student, dense, T = 1'] / measured['student, event-driven']:5.1f} times"
-)
+for than, side in (("the teacher", "teacher"), ("itself without spikes", "one_step")):
+    saving = theory[side] / theory["events"], here[side] / here["events"]
+    print(f"times less than {than:22} theoretical {saving[0]:5.1f}, here {saving[1]:5.1f}")
 
 # %% [markdown]
 # Where this was written, the student cost a fifth of the teacher's time, where theory says a fortieth; and the
