@@ -127,6 +127,7 @@ def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
     ("args", "complaint"),
     [
         (["--plot", "e.bmp"], "end it in .png, .svg or .pdf"),
+        (["--plot", "nowhere/e.png"], "there is no folder nowhere"),
         (["--against", "nowhere"], "nowhere: no such directory"),
         (["--split", "test"], "has no test split, only dev"),
         (["nowhere"], "nowhere"),

@@ -75,16 +75,16 @@ def run_energy(args):
     from ..analysis.energy import millijoules
     from ..analysis.energy_table import comparison_table, layer_table, left_out, shares_of
     from ..analysis.operations import without_spikes
-    from ..data.shipped import shipped_student
     from .energy_networks import read_student, read_teacher
 
     if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {args.plot}: end it in .png, .svg or .pdf")
+    if args.plot and not args.plot.parent.is_dir():
+        raise InputError(f"--plot {args.plot}: there is no folder {args.plot.parent}; make it")
     texts, labels = _open_split(args.data, args.split)
-    teacher = read_teacher(args.against, texts, labels)
-    student, *others = (
-        read_student(folder, texts, labels) for folder in args.runs or [shipped_student()]
-    )
+    student, *others = (read_student(folder, texts, labels) for folder in args.runs or [None])
+    longest = student.config.max_tokens  # neither pays for words that the other does not read
+    teacher = read_teacher(args.against, texts, labels, max_tokens=longest)
     networks = [student, *([teacher] if teacher else []), *others]
     dense = without_spikes(student.layers)
 

@@ -17,13 +17,14 @@ class Network(NamedTuple):
 
 
 def read_student(folder, texts, labels):
-    """The Network of a run folder."""
+    """The Network of a run folder, or of the shipped student."""
+    from ..data.shipped import shipped_student
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..models.kinds import kind_of
     from ..training.checkpoint import load_run
     from ..training.inference import count_corpus
 
-    run = load_run(folder)
+    run = load_run(folder or shipped_student())
     config = run.config
     if not (kind := kind_of(config)).spikes:
         raise InputError(f"{folder}: is a {kind.name}, which has no spikes to count")
@@ -32,7 +33,7 @@ def read_student(folder, texts, labels):
     counts = count_corpus(run.params, config, encoded.ids, encoded.offsets)
     depth = f", {config.blocks} blocks" if kind.name == "spikebert" else ""
     return Network(
-        f"{'/'.join(folder.parts[-2:])} (T = {config.steps}{depth}, {config.width} wide)",
+        f"{folder or 'shipped student'} (T = {config.steps}{depth}, {config.width} wide)",
         config,
         run.params,
         encoded,
@@ -42,7 +43,7 @@ def read_student(folder, texts, labels):
     )
 
 
-def read_teacher(name, texts, labels):
+def read_teacher(name, texts, labels, *, max_tokens):
     """The Network of a teacher; None where none was asked for and MiniLM is not there."""
     from ..analysis.operations import count_bert
     from ..data.pretrained import resolve_teacher
@@ -58,7 +59,7 @@ def read_teacher(name, texts, labels):
         print(f"without a teacher: {error}", file=sys.stderr)
         return None
     config, params, tokenizer = load_teacher(folder)
-    encoded = encode_texts(tokenizer, texts, max_tokens=config.max_positions)
+    encoded = encode_texts(tokenizer, texts, max_tokens=min(max_tokens, config.max_positions))
     layers = count_bert(
         encoded.offsets,
         depth=config.depth,
