@@ -65,7 +65,11 @@ def test_three_rules_beside_the_teacher_and_without_spikes(folder, capsys):
             assert found[f"share_of_{other}"][rule] == found[rule] / found[other][rule]
     student, teacher = found["networks"]
     assert (student["teacher"], teacher["teacher"]) == (False, True)
-    assert 0 <= student["accuracy"] <= 1
+    assert (
+        main(["evaluate", str(folder / "student"), "--data", str(folder / "dev.tsv"), "--json"])
+        == 0
+    )
+    assert student["accuracy"] == last_json(capsys.readouterr().out)["accuracy"]
     assert 0 <= teacher["accuracy"] <= 1  # it has a classifier
     assert teacher["label"] == "teacher (BERT, 3 blocks, 8 wide)"
     # Wherever there is a figure in joules, the word stands beside it.

@@ -47,7 +47,7 @@ def register(commands):
         "--data", metavar="PATH", default="toy_reviews", help="the corpus (default: toy_reviews)"
     )
     energy.add_argument(
-        "--split", choices=["train", "dev", "test"], help="default: dev, or the only one"
+        "--split", choices=["train", "dev", "test"], help="default: dev, or else the first"
     )
     energy.add_argument(
         "--against",
