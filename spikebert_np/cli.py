@@ -12,6 +12,7 @@ from .commands import (
     data,
     demo,
     depth,
+    energy,
     gradcheck,
     probe,
     recipes,
@@ -51,6 +52,7 @@ def build_parser():
         ablate,
         depth,
         sparsity,
+        energy,
         gradcheck,
         bench,
     ):

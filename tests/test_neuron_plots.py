@@ -23,10 +23,11 @@ def pictures():
         "gradient_map": plots.gradient_map(gradients, title="a title", spikes=np.eye(4)[:, :2]),
         "curves": plots.curves(X, {"a": X}, title="a title", xlabel="x (steps)", ylabel="y"),
         "attention_maps": plots.attention_maps(MAPS, ["a", "b"], title="a title"),
+        "bars": plots.bars({"a": {"x": 1.0, "y": 2.5}}, title="a title", unit="µJ"),
     }
 
 
-NAMES = ["membrane", "raster", "surrogates", "gradient_map", "curves", "attention_maps"]
+NAMES = ["membrane", "raster", "surrogates", "gradient_map", "curves", "attention_maps", "bars"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,3 +81,14 @@ def test_attention_maps_show_their_rows_by_number_and_word():
     assert "query" in counts.get_ylabel()
     assert shares.get_title(loc="left") == "shares"
     assert bar.get_xlabel() == "spikes"
+
+
+def test_bars_stand_in_order_with_their_values():
+    panels = {"rule": {"first": 1.0, "second": 2.5}, "other": {"second": 4.0, "first": 3.0}}
+    axes = plots.bars(panels, title="", unit="µJ").figure.axes
+    for axis, widths in zip(axes, ([1.0, 2.5], [3.0, 4.0]), strict=True):
+        assert [bar.get_width() for bar in axis.patches] == widths
+        assert [text.get_text() for text in axis.texts] == [f"{width:.3g}" for width in widths]
+    low, high = axes[0].get_ylim()
+    assert low > high  # the first label is above
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == ["first", "second"]

@@ -165,6 +165,24 @@ def attention_maps(maps, words, *, title):
     return Picture(figure)
 
 
+def bars(panels, *, title, unit):
+    """Horizontal bars with their values, {panel: {label: value}}, the same labels in each panel."""
+    labels = list(next(iter(panels.values())))
+    size = (max(6, 2.2 + 2.6 * len(panels)), 1.3 + 0.22 * len(labels))
+    figure, axes = _axes(1, len(panels), size=size, sharey=True)
+    for axis, (name, values) in zip(axes, panels.items(), strict=True):
+        places = range(len(labels))
+        drawn = axis.barh(places, [values[label] for label in labels], color=BLUE, height=0.7)
+        axis.bar_label(drawn, fmt="{:.3g}", padding=2, fontsize=8)
+        axis.margins(x=0.22)
+        axis.set_yticks(places, labels)
+        axis.set_title(name, loc="left")
+        axis.set_xlabel(unit)
+    axes[0].invert_yaxis()  # all panels share it
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return Picture(figure)
+
+
 def curves(x, lines, *, title, xlabel, ylabel, log=False):
     """Curves over x, {name: values}, told apart by colour and by dashes."""
     figure, (axis,) = _axes(size=(7, 3.6))

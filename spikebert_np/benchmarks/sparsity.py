@@ -5,12 +5,10 @@ Letters: N packed tokens, S sentences.
 
 import numpy as np
 
-from ..analysis.energy import student_energy
-from ..analysis.firing import mean_firing_rate
+from ..analysis.energy import millijoules
 from ..data.batches import batch_indices, make_batch
-from ..models.kinds import kind_of
 from ..training.corpora import split_corpus
-from ..training.inference import READING_TOKENS, accuracy
+from ..training.inference import accuracy, count_corpus
 from ..training.loop import batch_targets
 from ..training.word_rows import starting_rows
 from .timing import alternate, by_workers, ratio
@@ -47,18 +45,9 @@ def measure_sparsity(students, cache, *, rounds=ROUNDS):
 
 def _read(run, dev):
     """What a student makes of the corpus dev, and how."""
-    right, firing, energy = 0.0, 0.0, 0.0
-    for index in batch_indices(dev.offsets, max_tokens=READING_TOKENS):
-        batch = make_batch(dev.ids, dev.offsets, dev.labels, index)
-        output, cache = kind_of(run.config).forward(
-            batch.ids, batch.offsets, run.params, run.config, taps=False
-        )
-        right += accuracy(output.logits, batch.labels) * len(index)
-        firing += mean_firing_rate(cache) * len(batch.ids)
-        energy += student_energy(cache).millijoules * 1e3 * len(index)
-    sentences, tokens = len(dev.offsets) - 1, int(dev.offsets[-1] - dev.offsets[0])
+    counts = count_corpus(run.params, run.config, dev.ids, dev.offsets)
     return {
-        "dev_accuracy": right / sentences,
-        "firing_rate": firing / tokens,
-        "microjoules": energy / sentences,
+        "dev_accuracy": accuracy(counts.logits, dev.labels),
+        "firing_rate": counts.firing_rate,
+        "microjoules": 1e3 * millijoules(counts.layers)["literature"],
     }

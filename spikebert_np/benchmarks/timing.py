@@ -29,11 +29,12 @@ def clocks():
     return np.array([perf_counter(), process_time()])
 
 
-def alternate(sides, rounds, done=lambda: None):
+def alternate(sides, rounds, done=lambda: None, clocks=clocks):
     """{side: (rounds, 2) times as of `clocks`} of sides = {name: function of a round's work}.
 
     rounds: the work of each round, at least one. Each side does the first once more beforehand,
     untimed: it compiles, and its buffers are warm. done: called after each side's work, untimed.
+    clocks: what is read before and after a side's work, an array of which the differences count.
     """
     for side in sides.values():
         side(rounds[0])

@@ -184,8 +184,9 @@ def _students(cache, out, seed):
 
 def _print_findings(cache, scores, run_folder, picture, sentence):
     """The table, firing by layer, energy, and the picture of one sentence. Returns mean firing."""
-    from ..analysis.energy import bert_energy, student_energy
+    from ..analysis.energy import millijoules
     from ..analysis.firing import firing_rates, mean_firing_rate
+    from ..analysis.operations import count_bert, count_student
     from ..analysis.plots import plot_sentence
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..models.spikebert import spikebert_forward
@@ -206,13 +207,14 @@ def _print_findings(cache, scores, run_folder, picture, sentence):
         print(f"  {name:20} {rate:6.1%}  {'#' * round(100 * rate)}")
     rate = mean_firing_rate(forward)
     teacher = cache.manifest["teacher"]
-    student_mj = student_energy(forward).millijoules
-    teacher_mj = bert_energy(
+    student_mj = millijoules(count_student(forward))["literature"]
+    bert = count_bert(
         test.offsets,
         depth=teacher["blocks"],
         width=teacher["width"],
         mlp_width=teacher["mlp_width"],
-    ).millijoules
+    )
+    teacher_mj = millijoules(bert)["literature"]
     print(
         f"\ntheoretical energy a sentence (4.6 pJ a MAC, 0.9 pJ an AC; moving data not counted)\n"
         f"  teacher  {teacher_mj:.4f} mJ\n  student  {student_mj:.4f} mJ, "

@@ -3,8 +3,12 @@
 Letters: T spike steps, S sentences, B those of a batch, N packed tokens, D width, C classes.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from ..analysis.firing import mean_firing_rate
+from ..analysis.operations import count_student, mean_counts
 from ..data.batches import batch_indices, make_batch
 from ..data.tokenizer import encode_texts
 from ..models.kinds import kind_of
@@ -55,6 +59,30 @@ def predict_logits(
 
     list(run(read, batch_indices(offsets, max_tokens=max_tokens)))
     return logits
+
+
+class Counts(NamedTuple):
+    logits: np.ndarray  # (S, C)
+    firing_rate: float  # the share of all neurons that fire
+    layers: list  # of LayerCount, a sentence
+
+
+def count_corpus(params, config, ids, offsets):
+    """The Counts of a student that spikes on ids (N,) and offsets (S + 1,)."""
+    from tqdm import tqdm
+
+    forward = kind_of(config).forward
+    logits = np.empty((len(offsets) - 1, config.classes), np.float32)
+    rates, layers = [], []
+    batches = batch_indices(offsets, max_tokens=READING_TOKENS)
+    for index in tqdm(batches, desc="count", leave=False):
+        batch = make_batch(ids, offsets, None, index)
+        output, cache = forward(batch.ids, batch.offsets, params, config, taps=False)
+        logits[index] = output.logits
+        rates.append(mean_firing_rate(cache) * len(batch.ids))
+        layers.append(count_student(cache))
+    rate = sum(rates) / int(offsets[-1] - offsets[0])
+    return Counts(logits, rate, mean_counts(layers, [len(index) for index in batches]))
 
 
 def pooled_features(params, config, ids, offsets):
