@@ -603,7 +603,8 @@ plots.curves(
 # %% [markdown]
 # - A neuron with a small slope is **asleep**: SGD wakes it late or never, Adam in time. (One spike a word
 #   is 25 % of four steps: there the loss is content.) One with a slope of zero for all words is **dead**:
-#   no gradient reaches its gain, its bias, or the weights before them, and no optimiser changes that.
+#   no gradient reaches its gain, its bias, or the weights before them, and no optimiser that goes by
+#   gradients wakes it.
 # - So for a dead neuron something must be turned from outside: the threshold down, the bias or the gain up,
 #   another surrogate, a smaller $\alpha$. Or the weights *before* it must move for another reason, so that
 #   its currents change.
@@ -612,7 +613,7 @@ plots.curves(
 #   put it to sleep.
 #
 # And in a trained student? The one that travels with the package was trained on film reviews, with atan and
-# Adam. Below it reads 100 sentences, of few different words.
+# AdamW. Below it reads 100 sentences, of few different words.
 
 # %%
 run = load_run(shipped_student())
@@ -636,6 +637,6 @@ for name, s in spike_layers(cache).items():
 #   it is.
 # - LIF tells how strong a current is; the sign tells that it is there, T times. The T gradients of one
 #   current add up.
-# - Below the floor $(v_\text{th} - v_\text{reset}) / (1 - (1 - \tfrac1\tau)^T)$ no constant current ever
-#   fires. Bias, gain and threshold lift a neuron over it.
+# - Below the floor $(v_\text{th} - v_\text{reset}) / (1 - (1 - \tfrac1\tau)^T)$ no constant current fires
+#   within T steps. Bias, gain and threshold lift a neuron over it.
 # - A small slope is sleep, and Adam wakes from it. A slope of zero is death.
