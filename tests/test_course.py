@@ -16,6 +16,16 @@ from spikebert_np.layers.lif import lif_backward, lif_step_forward
 
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
+# A wrong backward pass of a whole block or student takes seconds to diagnose.
+WHOLE = {"7.3", "7.6", "07_block_and_model"}
+
+
+def marked(names, values):
+    """Parameters of a test, those of WHOLE marked as slow."""
+    return [
+        pytest.param(value, id=name, marks=pytest.mark.slow if name in WHOLE else ())
+        for name, value in zip(names, values, strict=True)
+    ]
 
 
 def test_the_notebooks_are_as_their_sources_say():
@@ -23,7 +33,7 @@ def test_the_notebooks_are_as_their_sources_say():
     assert len(SOLUTIONS) == len(LEARNERS) == len(build.sources()) > 0
 
 
-@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
+@pytest.mark.parametrize("exercise", marked(EXERCISES, EXERCISES.values()))
 def test_wrong_answers_fail_and_are_named(exercise):
     verdicts = [(wrong, exercise.judge(wrong.answer)) for wrong in exercise.wrong]
     assert len(verdicts) >= 5
@@ -36,7 +46,7 @@ def test_our_own_answer_passes(exercise):
     assert exercise.judge(exercise.reference).passed
 
 
-@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", marked([path.stem for path in SOLUTIONS], SOLUTIONS))
 def test_the_solutions_of_a_chapter_pass(path, capsys):
     answers, printed = trials.run_notebook(path)
     assert answers

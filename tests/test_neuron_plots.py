@@ -73,6 +73,14 @@ def test_a_gradient_map_is_white_at_zero():
         assert -image.norm.vmin == image.norm.vmax == 4
 
 
+def test_dots_have_the_colour_of_their_curve():
+    lines = {"a": X, "b": X + 1}
+    picture = plots.curves(X, lines, dots={"a": 2 * X, "b": X}, title="", xlabel="x", ylabel="y")
+    a, a_dots, b, b_dots = picture.figure.axes[0].lines
+    assert a.get_color() == a_dots.get_color() != b.get_color() == b_dots.get_color()
+    np.testing.assert_array_equal(a_dots.get_ydata(), 2 * X)
+
+
 def test_attention_maps_show_their_rows_by_number_and_word():
     counts, shares, bar, _ = plots.attention_maps(MAPS, ["a", "b"], title="").figure.axes
     np.testing.assert_array_equal(counts.images[0].get_array(), [[0, 2], [1, 0]])

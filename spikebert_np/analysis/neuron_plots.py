@@ -183,13 +183,18 @@ def bars(panels, *, title, unit):
     return Picture(figure)
 
 
-def curves(x, lines, *, title, xlabel, ylabel, log=False):
-    """Curves over x, {name: values}, told apart by colour and by dashes."""
+def curves(x, lines, *, title, xlabel, ylabel, log=False, dots=None):
+    """Curves over x, {name: values}, told apart by colour and by dashes.
+
+    dots: {name: values} too, each in the colour of the curve of its name.
+    """
     figure, (axis,) = _axes(size=(7, 3.6))
     for (name, values), colour, dashes in zip(
         lines.items(), (BLUE, VERMILLION, GREEN, PURPLE, GREY), DASHES, strict=False
     ):
         axis.plot(x, values, color=colour, linestyle=dashes, linewidth=1.6, label=name)
+        if dots:
+            axis.plot(x, dots[name], "o", color=colour, ms=3.5)
     if log:
         axis.set_xscale("log")
         axis.set_yscale("log")

@@ -56,9 +56,9 @@ def sentence_figure(cache, tokens, *, title):
         figure.suptitle(fill(title, 120))
         left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
         axes = left.subplots(3, 1, sharex=True, height_ratios=(1, 1, 1.2))
-        _draw_raster(axes[0], layers["encoder"], BLUE)
+        draw_raster(axes[0], layers["encoder"], BLUE)
         axes[0].set_title("Spikes of the encoder")
-        _draw_raster(axes[1], layers[f"{last}.mlp.down"], VERMILLION)
+        draw_raster(axes[1], layers[f"{last}.mlp.down"], VERMILLION)
         axes[1].set_title(f"Spikes of the last layer, {last}.mlp.down")
         _draw_rates(axes[2], 100 * rates, list(layers))
         _name_tokens(axes[2].xaxis, tokens)
@@ -96,7 +96,7 @@ def _draw_counts(axis, counts, **settings):
     return axis.imshow(counts, cmap=scale, vmin=0, vmax=top, interpolation="nearest", **settings)
 
 
-def _draw_raster(axis, s, colour):
+def draw_raster(axis, s, colour):
     """Every spike of s (T, n, D) as a dash; each token is one unit wide and holds its T steps."""
     from matplotlib.colors import ListedColormap
 

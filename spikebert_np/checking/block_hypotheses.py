@@ -1,12 +1,21 @@
 """What the blocks' own formulas would give with one term wrong, term by term."""
 
+from ..blocks.classifier_head import classifier_head_backward
+from ..blocks.distillation_tap import distillation_tap_backward
 from ..blocks.encoder_block import encoder_block_backward
 from ..blocks.mlp import mlp_backward
 from ..blocks.self_attention import attention_sentence_backward
 from ..blocks.spike_encoding import spike_encoding_backward
+from ..blocks.spike_input import spike_input_backward
+from ..blocks.spiking_linear import spiking_linear_backward
 from ..blocks.ssa import attention_map, join_heads, split_heads, ssa_backward, ssa_sentence_backward
+from ..layers.batchnorm import BatchNormCache, batchnorm_backward
+from ..layers.layernorm import layernorm_backward
+from ..layers.lif import lif_backward
+from ..layers.linear import linear_backward
 from ..layers.parameters import with_prefix
 from ..layers.softmax import softmax_backward
+from ..models.spikebert import spikebert_backward
 from ..training.distill import distillation_backward
 from .lif_hypotheses import slope_at
 
@@ -161,8 +170,42 @@ def mlp_before_ssa(dy, cache, *, dspike=0.0):
     return dy + dx_ssa + dx_mlp, dparams
 
 
+def norm_before_lif(ds, cache, *, dspike=0.0):
+    """spiking_linear_backward with its two upper layers in the order of the forward pass."""
+    norm_backward = (
+        batchnorm_backward if isinstance(cache.norm, BatchNormCache) else layernorm_backward
+    )
+    dz, dgain, dbias = norm_backward(ds + dspike, cache.norm)
+    dx, dweight, dlinear_bias = linear_backward(lif_backward(dz, cache.lif), cache.linear)
+    return dx, {"weight": dweight, "bias": dlinear_bias, "norm.gain": dgain, "norm.bias": dbias}
+
+
+def student_walked(*, order=reversed, tap_below=False):
+    """spikebert_backward with its blocks in another order, or a tap joined below its block."""
+
+    def backward(dlogits, dtaps, cache, *, dspike=0.0):
+        dx, dhead = classifier_head_backward(dlogits, cache.head)
+        dparams = with_prefix(dhead, "head.")
+        for i in order(range(len(cache.blocks))):
+            dx_tap, dtap = distillation_tap_backward(dtaps[i], cache.taps[i])
+            dparams |= with_prefix(dtap, f"taps.{i}.")
+            above, below = (0, dx_tap) if tap_below else (dx_tap, 0)
+            dx, dblock = encoder_block_backward(dx + above, cache.blocks[i], dspike=dspike)
+            dx = dx + below
+            dparams |= with_prefix(dblock, f"blocks.{i}.")
+        dinput = spike_input_backward(dx, cache.input, dspike=dspike)
+        return dparams | with_prefix(dinput, "embedding.")
+
+    return backward
+
+
 BLOCK_HYPOTHESES = {
+    spiking_linear_backward: [("in the wrong order: layernorm", norm_before_lif)],
     encoder_block_backward: [("in the wrong order: ssa", mlp_before_ssa)],
+    spikebert_backward: [
+        ("in the wrong order: encoder_block", student_walked(order=iter)),
+        ("in the wrong order: distillation_tap", student_walked(tap_below=True)),
+    ],
     spike_encoding_backward: [
         ("surrogate left out", heaviside_by(lambda ds: ds.sum(axis=0), with_slope=False)),
         ("last step only", heaviside_by(lambda ds: ds[-1])),
