@@ -15,6 +15,7 @@ from spikebert_np.checking.exercises import EXERCISES
 from spikebert_np.layers.lif import lif_backward, lif_step_forward
 
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
+TRAINING = ("09_demo",)  # chapters that train students, which takes half a minute
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
 
 
@@ -36,7 +37,13 @@ def test_our_own_answer_passes(exercise):
     assert exercise.judge(exercise.reference).passed
 
 
-@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in TRAINING else [], id=path.stem)
+        for path in SOLUTIONS
+    ],
+)
 def test_the_solutions_of_a_chapter_pass(path, capsys):
     answers, printed = trials.run_notebook(path)
     assert answers

@@ -35,7 +35,7 @@ from .exercise import Wrong, backward, function, prediction
 
 # Of the cache that ships: the first offsets, and its counts.
 FIRST_OFFSETS = np.array([0, 14, 21, 34, 47])
-HIDDEN_SENTENCES, HIDDEN_TOKENS, WIDTH, VOCABULARY = 300, 3427, 384, 65
+TOKENS, HIDDEN_SENTENCES, HIDDEN_TOKENS, WIDTH = 22376, 300, 3427, 384
 LAYER_OF_BLOCK = {0: 3, 1: 6}
 
 
@@ -76,7 +76,7 @@ ex_08_1 = prediction(
                     "MB of hidden_6.npy", bytes_a_number=1),
         Wrong("width left out", lambda: {"kB of its hidden states": 13 * 2 / 1000},
               "each token has a row of 384 numbers"),
-        Wrong("all tokens", lambda: {"MB of hidden_6.npy": 22376 * WIDTH * 2 / 1e6},
+        Wrong("all tokens", lambda: {"MB of hidden_6.npy": TOKENS * WIDTH * 2 / 1e6},
               "the file holds the tokens of the first 300 sentences alone: hidden_tokens"),
         Wrong("all sentences have them", lambda: {"hidden states of sentence 300": "yes"},
               "the first 300 sentences are those from 0 to 299"),
