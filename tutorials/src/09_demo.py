@@ -36,7 +36,7 @@ from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
 from spikebert_np.data.toy_reviews import ADJECTIVES, INTENSIFIERS, NEGATIONS, toy_reviews
 from spikebert_np.models.bag_of_words import fit_naive_bayes, predict_naive_bayes
 from spikebert_np.models.spikebert import spikebert_forward
-from spikebert_np.training.corpora import split_corpus
+from spikebert_np.training.corpora import split_corpus, stage1_corpus
 from spikebert_np.training.inference import classify, predict_logits
 from spikebert_np.training.loop import TrainingSettings
 from spikebert_np.training.recipe import WITHOUT_TEACHER
@@ -168,6 +168,29 @@ def run(name, stage, params, settings, init=""):
 
 # %%
 params = run("stage1", "pretrain", new_student(cache, config, stage1), stage1)
+
+# %% [markdown]
+# What has stage 1 learnt? A loss by itself may deceive. Chapter 08 asked what it costs to answer with the teacher's
+# mean row, whatever the word; here it stands again. Beside it, how the student's features and the teacher's go up and down *together*, each less
+# its mean row: their correlation, 0 for nothing and 1 for all.
+
+# %%
+read = stage1_corpus(cache)
+first = read.offsets[:101]  # of 100 sentences
+output, _ = spikebert_forward(read.ids[: first[-1]], first, params, config)
+for block, hidden in read.hidden.items():
+    tap, target = output.taps[block], hidden[: first[-1]].astype(np.float32)
+    ours, theirs = tap - tap.mean(axis=0), target - target.mean(axis=0)
+    print(f"block {block}: loss {np.square(tap - target).mean():.2f}, the mean row pays",
+          f"{np.square(theirs).mean():.2f}; correlation {np.corrcoef(ours.flat, theirs.flat)[0, 1]:.2f},",
+          f"deviation of ours {tap.std():.2f}, of theirs {target.std():.2f}")  # fmt: skip
+
+# %% [markdown]
+# The last block's loss may still be above that of the mean row, and yet much was learnt: a layer norm begins with a
+# deviation of 1, the teacher's rows have about half, and the gains need time to shrink. The network behind the tap does
+# not wait for that. Now stage 2 from there, and the direct student:
+
+# %%
 distilled = run("distilled", "finetune", params, stage2, runs / "stage1")
 
 # %%
