@@ -113,7 +113,8 @@ checks.ex_09_1(predict_labels)
 for word in ("sharp", "dull", "never", "really", "but"):
     share = np.mean([label for text, label in zip(*train, strict=True) if word in text.split()])
     print(f"{share:.2f} of the training sentences with {word!r} are praise")
-bayes = predict_naive_bayes(fit_naive_bayes(*train, 2), test.texts)
+pairs = fit_naive_bayes(*train, 2)
+bayes = predict_naive_bayes(pairs, test.texts)
 ruled = [rule(text, ADJECTIVES[1], ADJECTIVES[0], NEGATIONS) for text in test.texts]
 print("accuracy on test: majority class", np.mean(test.labels == 0))
 print(f"  words and pairs of neighbours, naive Bayes: {np.mean(bayes == test.labels):.3f}")
@@ -171,8 +172,8 @@ params = run("stage1", "pretrain", new_student(cache, config, stage1), stage1)
 
 # %% [markdown]
 # What has stage 1 learnt? A loss by itself may deceive. Chapter 08 asked what it costs to answer with the teacher's
-# mean row, whatever the word; here it stands again. Beside it, how the student's features and the teacher's go up and down *together*, each less
-# its mean row: their correlation, 0 for nothing and 1 for all.
+# mean row, whatever the word; here it stands again. Beside it, how the student's features and the teacher's go up and
+# down *together*, each less its mean row: their correlation, 0 for nothing and 1 for all.
 
 # %%
 read = stage1_corpus(cache)
@@ -326,6 +327,15 @@ for name, predicted in answers.items():
     print(f"{name:20} all {np.mean(predicted == test.labels):.3f}  ",
           "  ".join(f"{kind} {share:.3f}" for kind, share in scores[name].items()))  # fmt: skip
 training_plots.accuracies(scores, title="Accuracy on test, by kind of sentence")
+
+# %% [markdown]
+# How can word pairs do so well on *but*? They leave the comma out, and so the word of the first clause stands beside it:
+# *sharp but* leans to blame. A baseline is worth a look too.
+
+# %%
+for pair in ("sharp but", "dull but", "but the"):
+    blame, praise = np.exp(pairs.log_likelihood[:, pairs.vocabulary[pair]])
+    print(f"{pair}: {praise / (praise + blame):.2f} praise, by naive Bayes")
 
 # %% [markdown]
 # The other way to cut it is by what was answered: the **confusions**. Whoever errs more one way than the other leans.
