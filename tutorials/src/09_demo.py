@@ -405,18 +405,15 @@ tokenizer = load_tokenizer(cache.tokenizer)
 
 
 def pairs_right(student, change, which):
-    """The share of the chosen test sentences that are right, as they are and changed."""
+    """How many test sentences were chosen; the shares right as they are, and changed as well."""
     texts = [text for text in test.texts if which(text)]
     labels = np.array([label for text, label in zip(*test, strict=True) if which(text)])
     before, after = (
         classify(version, tokenizer, student, config)[0].argmax(axis=1)
         for version in (texts, [change(text) for text in texts])
     )
-    return (
-        len(texts),
-        np.mean(before == labels),
-        np.mean((before == labels) & (after == 1 - labels)),
-    )
+    right = before == labels
+    return len(texts), right.mean(), (right & (after == 1 - labels)).mean()
 
 
 def put_in(words):
@@ -461,12 +458,8 @@ encoded = encode_texts(tokenizer, [mine])
 tokens = [tokenizer.id_to_token(int(i)) for i in encoded.ids]
 output, forward = spikebert_forward(encoded.ids, encoded.offsets, distilled, config, taps=False)
 print(" ".join(tokens))
-print(
-    "logits of blame and praise:",
-    output.logits[0],
-    "->",
-    ("blame", "praise")[output.logits[0].argmax()],
-)
+verdict = ("blame", "praise")[output.logits[0].argmax()]
+print("logits of blame and praise:", output.logits[0], "->", verdict)
 
 # %% [markdown]
 # How much fires, word by word and layer by layer. The mean over time and over a layer's neurons:
@@ -567,9 +560,11 @@ training_plots.firing_map(
 #
 # ### Exercise 9.6: write it
 #
+# Given are two arrays that say which sentences each student has right. Return $\bar d$ and its standard error.
+#
 # <details><summary>Hint 1</summary>
 #
-# Two arrays of True and False. Numpy does not subtract those: make numbers of one of them first.
+# NumPy does not subtract True and False: make numbers of one of the two arrays first.
 #
 # </details>
 #
