@@ -16,8 +16,8 @@ from spikebert_np.layers.lif import lif_backward, lif_step_forward
 
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
-# A wrong backward pass of a whole block or student takes seconds to diagnose.
-WHOLE = {"7.3", "7.6", "07_block_and_model"}
+# A wrong backward pass of a whole block or student takes seconds to diagnose; 09 trains students.
+WHOLE = {"7.3", "7.6", "07_block_and_model", "09_demo"}
 
 
 def marked(names, values):
