@@ -345,7 +345,7 @@ ex_10_3 = function(
     norm_lif,
     draw_norm_lif,
     outputs=LIF_OUT,
-    hides=("_forward", "norm_lif_forward"),
+    hides=("norm_lif_forward", "_centre_row"),
     wrong=[
         Wrong("membrane not put to rest", wrong_fused(lif=one_row_after_another),
               "each token has neurons of its own: v starts from rest for every n"),

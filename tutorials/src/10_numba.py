@@ -131,7 +131,8 @@ by_steps = njit(error_model="numpy")(write_kernel)
 
 @njit(error_model="numpy")
 def by_neurons(x, tau, v_th, v_reset):
-    s, h = np.zeros_like(x), np.zeros_like(x)
+    s = np.zeros_like(x)
+    h = np.zeros_like(x)
     for j in range(x.shape[1]):
         v = v_reset
         for t in range(x.shape[0]):
@@ -253,12 +254,13 @@ chunked = njit(error_model="numpy")(write_chunked)
 
 @njit(error_model="numpy")
 def with_sums(x, tau, v_th, v_reset, chunk):
-    s, h = np.zeros_like(x), np.zeros_like(x)
-    v = np.zeros_like(x[0, :chunk])
-    for start in range(0, x.shape[1], chunk):
+    s = np.zeros_like(x)
+    h = np.zeros_like(x)
+    v = np.empty(chunk, x.dtype)
+    for start in range(0, len(x[0]), chunk):
         v[:] = v_reset
         for t in range(x.shape[0]):
-            for j in range(min(chunk, x.shape[1] - start)):
+            for j in range(min(chunk, len(x[0]) - start)):
                 h_now = v[j] + (x[t, start + j] - (v[j] - v_reset)) / tau
                 h[t, start + j] = h_now
                 s[t, start + j] = h_now >= v_th
@@ -452,7 +454,8 @@ print(inspect.getsource(lif_numba.neuron_constants))
 
 # %%
 def multiplied_out(x, keep, take, v_th):
-    s, h = np.zeros_like(x), np.zeros_like(x)
+    s = np.zeros_like(x)
+    h = np.zeros_like(x)
     v = np.zeros_like(x[0])
     for t in range(x.shape[0]):
         for j in range(x.shape[1]):
