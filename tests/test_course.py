@@ -16,6 +16,7 @@ from spikebert_np.layers.lif import lif_backward, lif_step_forward
 
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
+LONG = {"10_numba", "12_open_ends"}  # they compile, and train
 
 
 def test_the_notebooks_are_as_their_sources_say():
@@ -36,7 +37,13 @@ def test_our_own_answer_passes(exercise):
     assert exercise.judge(exercise.reference).passed
 
 
-@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG))
+        for path in SOLUTIONS
+    ],
+)
 def test_the_solutions_of_a_chapter_pass(path, capsys):
     answers, printed = trials.run_notebook(path)
     assert answers
