@@ -16,7 +16,16 @@ from spikebert_np.layers.lif import lif_backward, lif_step_forward
 
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
-LONG = {"10_numba", "12_open_ends"}  # they compile, and train
+# They compile, and train students: seconds.
+WHOLE = {"10_numba", "12_open_ends"}
+
+
+def marked(names, values):
+    """Parameters of a test, those of WHOLE marked as slow."""
+    return [
+        pytest.param(value, id=name, marks=pytest.mark.slow if name in WHOLE else ())
+        for name, value in zip(names, values, strict=True)
+    ]
 
 
 def test_the_notebooks_are_as_their_sources_say():
@@ -37,13 +46,7 @@ def test_our_own_answer_passes(exercise):
     assert exercise.judge(exercise.reference).passed
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG))
-        for path in SOLUTIONS
-    ],
-)
+@pytest.mark.parametrize("path", marked([path.stem for path in SOLUTIONS], SOLUTIONS))
 def test_the_solutions_of_a_chapter_pass(path, capsys):
     answers, printed = trials.run_notebook(path)
     assert answers

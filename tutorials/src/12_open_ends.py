@@ -30,6 +30,7 @@ import numpy as np
 from spikebert_np.analysis import neuron_plots as plots
 from spikebert_np.checking import chapter_12
 from spikebert_np.checking import exercises as checks
+from spikebert_np.data import split
 from spikebert_np.layers import lif
 from spikebert_np.layers.lif import LIFNeuron, lif_forward, membrane_after_reset
 from spikebert_np.layers.surrogate import SURROGATES
@@ -99,7 +100,7 @@ back_to_tau = checks.ex_12_1(tau_backward).use
 
 # %%
 print(inspect.getsource(chapter_12.membrane_before))
-print(inspect.getsource(chapter_12.tau_backward))
+print(inspect.getsource(checks.ex_12_1.reference))
 
 # %% [markdown]
 # An update might push $\tau$ below 1, where the membrane swings to and fro. So one learns another number, $w$, from which
@@ -217,7 +218,7 @@ inputs = np.linspace(0.02, 1.3, 129)
 steps = 64
 rates = {
     f"{reset} reset": lif_forward(
-        np.tile(inputs, (steps, 1)), neuron=replace(chapter_12.counter(reset), v_th=1.0)
+        np.tile(inputs, (steps, 1)), neuron=LIFNeuron(tau=np.inf, decay_input=False, reset=reset)
     )[0].mean(axis=0)
     for reset in ("hard", "soft")
 }
@@ -335,7 +336,7 @@ back_to_threshold = checks.ex_12_4(threshold_backward).use
 
 # %%
 print(inspect.getsource(chapter_12.carried))
-print(inspect.getsource(chapter_12.threshold_backward))
+print(inspect.getsource(checks.ex_12_4.reference))
 
 # %%
 hidden = LIFNeuron(tau=3.0, v_th=0.8)
@@ -465,8 +466,8 @@ find_overlaps = checks.ex_12_5(overlaps).use
 # Ours counts for `data check` in the same way. Now dev without them:
 
 # %%
-print(inspect.getsource(chapter_12.key))
-print(inspect.getsource(chapter_12.overlaps))
+print(inspect.getsource(split.text_key))
+print(inspect.getsource(checks.ex_12_5.reference))
 in_train, repeated = find_overlaps([text for text, _ in train], [text for text, _ in dev])
 print(f"{sum(in_train)} of {len(dev)} stand in train, {sum(repeated)} repeat an earlier one\n")
 write(
