@@ -66,7 +66,7 @@ print("passes of a whole step, at least:", chapter_10.passes(lif.lif_step_forwar
 # %% [markdown]
 # What is needed? Read $X$, write $H$ and $S$: **three**. $V$ of one neuron could stay in a register while all
 # three lines run. To have that, the loop over neurons must be *around* the three lines, and not inside each
-# operation. In Python such a loop is a hundred times slower. Compiled, it is what NumPy runs inside.
+# operation. In Python such a loop is far slower (measured below). Compiled, it is what NumPy runs inside.
 #
 # ## 2. The kernel
 #
@@ -163,6 +163,9 @@ for M in sizes:
     )
     for name, time in times.items():
         lines.setdefault(name, []).append(1e9 * time / x.size)
+part = x[:, :1000].copy()
+times = seconds({"Python": lambda: write_kernel(part, *constants)}, 2)
+print(f"plain Python, M = 1,000: {1e9 * times['Python'] / part.size:,.0f} ns a neuron and step")
 for name, line in lines.items():
     print(f"{name:24}", *(f"{b / a:5.1f}" for a, b in zip(line, lines["NumPy"], strict=True)))
 plots.curves(
@@ -175,7 +178,8 @@ plots.curves(
 )
 
 # %% [markdown]
-# Above the figure: how many times as fast as NumPy, for each M. In memory `x[t, j]` and `x[t, j + 1]` are
+# Above the figure: how many times as fast as NumPy, for each M. Numba is for loops: the same function, not compiled,
+# takes a thousand times as long. In memory `x[t, j]` and `x[t, j + 1]` are
 # neighbours, and `x[t + 1, j]` lies M numbers further on. With the neurons inside, the processor loads a line of
 # sixteen float32 at once and works on four to sixteen of them with one instruction (it *vectorises*). With the steps
 # inside it uses one number of each line, each step waits for the one before, and nothing vectorises. Rule: **the
@@ -442,10 +446,25 @@ checks.ex_10_4(predict_dtypes)
 print(inspect.getsource(lif_numba.neuron_constants))
 
 # %% [markdown]
+# Look back at section 3 with this in mind. A sum that begins with `0.0`, or with `row[0] * 0`, is a float64 in a
+# kernel, whatever the row is, and so is all that is made of it: half as many numbers an instruction, and another
+# last bit. The check of exercise 10.3 was in float64 and could not see it.
+
+
+# %%
+@njit
+def beginnings(row):
+    return np.full(1, row[0] * 0), np.full(1, row[0] - row[0])
+
+
+times_zero, minus_itself = beginnings(np.ones(3, np.float32))
+print("row[0] * 0:", times_zero.dtype, "  row[0] - row[0]:", minus_itself.dtype)
+
+# %% [markdown]
 # ## 5. The last bit
 #
-# Are the kernel's spikes the reference's, always? A neuron's three lines hold no sum over neurons, so there is one order to
-# compute them in, and the twins can be equal to the last bit. Unless somebody rearranges them. You may:
+# Are the kernel's spikes the reference's, always? A neuron's three lines hold no sum over neurons, so there is one
+# order to compute them in, and the twins can be equal to the last bit. Unless somebody rearranges them. You may:
 # $H = (1 - \tfrac1\tau)\,V + \tfrac1\tau\,X$ is the same on paper (with $v_\text{reset} = 0$), and rounded elsewhere. Or the
 # compiler, if fast-math lets it: `"contract"` allows it to round $a\,b + c$ once in place of twice.
 #
@@ -576,8 +595,8 @@ def by_events(starts, column, value, weight, bias, dy):
 checks.ex_10_5(by_events)
 
 # %% [markdown]
-# Ours adds four rows at a time, so that the sum is read and written once for four. And dW has no kernel of its own: sort
-# the events by column, and it is the same sum over the rows of $dy$.
+# Ours adds four rows at a time, so that the sum is read and written once for four. And dW has no kernel of its own:
+# sort the events by column, and it is the same sum over the rows of $dy$.
 
 # %%
 print(inspect.getsource(linear_numba._sum_rows))
@@ -674,9 +693,9 @@ plots.curves(
 #
 # ### Exercise 10.7: find the bug
 #
-# Four kernels, each with one mistake. Below each, from a run on 4 steps of 20,000 neurons at $v_\text{th} = 0.7$: how many
-# spikes differ from the reference's, in float32 and in float64, and its time beside that of a kernel without a
-# mistake. A third of the neurons meet the threshold to the last bit.
+# Four kernels, each with one mistake. Below each, from a run on 4 steps of 20,000 neurons at $v_\text{th} = 0.7$:
+# how many spikes differ from the reference's, in float32 and in float64, and its time beside that of a kernel
+# without a mistake. A third of the neurons meet the threshold to the last bit.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -729,8 +748,9 @@ checks.ex_10_7(find_bugs)
 print(inspect.getsource(kernel.kernel))
 
 # %% [markdown]
-# Two halves of the neurons, one after the other and on two threads. With `nogil` and two idle cores the quotient comes
-# near 2; on one core, or a busy machine, near 1 or below. Without `nogil` the second thread waits for the first in any case.
+# Two halves of the neurons, one after the other and on two threads. With `nogil` and two idle cores the quotient
+# comes near 2; on one core, or a busy machine, near 1 or below. Without `nogil` the second thread waits for the
+# first in any case.
 
 # %%
 halves = np.random.default_rng(4).normal(0.5, 1, (2, 16, 60_000)).astype(np.float32)
@@ -755,9 +775,10 @@ with ThreadPoolExecutor(2) as pool:
 # ## 9. When it does not pay
 #
 # A kernel must be compiled, which takes from a tenth of a second to some seconds, once a process and type of its
-# arguments. `cache=True` keeps it on disk for the next process. (Numba looks at the file of the kernel to see whether it has
-# changed, and not at what the kernel inlines from others: that is why `kernel()` above has a cache folder for each state
-# of all the files.) Below: the time of n calls, on 100 neurons and on 10,000, compilation included.
+# arguments. `cache=True` keeps it on disk for the next process. (Numba looks at the file of the kernel to see
+# whether it has changed, and not at what the kernel inlines from others: that is why `kernel()` above has a cache
+# folder for each state of all the files.) Below: the time of n calls, on 100 neurons and on 10,000, compilation
+# included.
 
 # %%
 started = perf_counter()

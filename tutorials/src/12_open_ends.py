@@ -55,7 +55,8 @@ from spikebert_np.layers.surrogate import SURROGATES
 # later steps. That *later* steps depend on $\tau$ too, by way of $V$, is in there already: each later $dH$ has its own
 # term in the sum, and what goes back along $V$ is the rest.
 #
-# `lif.lif_backward(ds, cache)` gives $dX$. From $dX[t] = dH[t] / \tau$ you have $dH$ without a second walk through time.
+# `lif.lif_backward(ds, cache)` gives $dX$. From $dX[t] = dH[t] / \tau$ you have $dH$ without a second walk through
+# time.
 #
 # ### Exercise 12.1: derive, then implement
 #
@@ -103,8 +104,8 @@ print(inspect.getsource(chapter_12.membrane_before))
 print(inspect.getsource(checks.ex_12_1.reference))
 
 # %% [markdown]
-# An update might push $\tau$ below 1, where the membrane swings to and fro. So one learns another number, $w$, from which
-# $\tau$ is made: $\tau = 1 + e^{-w}$, that is $1/\tau = \text{sigmoid}(w)$. By the chain rule
+# An update might push $\tau$ below 1, where the membrane swings to and fro. So one learns another number, $w$, from
+# which $\tau$ is made: $\tau = 1 + e^{-w}$, that is $1/\tau = \text{sigmoid}(w)$. By the chain rule
 # $dw = d\tau \cdot (-e^{-w}) = -d\tau\,(\tau - 1)$.
 #
 # Does it work? A hidden neuron layer with $\tau = 4$ answers random inputs with spikes. Ours gets the same inputs,
@@ -156,9 +157,9 @@ plots.curves(
 )
 
 # %% [markdown]
-# All four find it. Look at the losses of those that come from above: they *rise* before they fall, while $\tau$ goes the
-# right way all the time. The gradient is a surrogate's. It is not the slope of this loss (which is flat between jumps),
-# and it need not go downhill on it.
+# All four find it. Look at the losses of those that come from above: they *rise* before they fall, while $\tau$ goes
+# the right way all the time. The gradient is a surrogate's. It is not the slope of this loss (which is flat between
+# jumps), and it need not go downhill on it.
 #
 # Left for you: without `decay_input` the charge is $V - (V - v_\text{reset})/\tau + X$. What is
 # $\partial H/\partial\tau$ then? And what would one $\tau$ for each of the D neurons change? (The sum: over which axes?)
@@ -171,8 +172,8 @@ plots.curves(
 #
 # ### Exercise 12.2: predict, then run
 #
-# A neuron that forgets nothing: $H[t] = V[t-1] + X[t]$, threshold 1, at rest at 0. The input is the same at each of 16 steps.
-# How many spikes does it send?
+# A neuron that forgets nothing: $H[t] = V[t-1] + X[t]$, threshold 1, at rest at 0. The input is the same at each of
+# 16 steps. How many spikes does it send?
 #
 # - `"hard, 0.375"` and `"soft, 0.375"`: reset, and input at each step; `"hard, 0.75"` and `"soft, 0.75"`; `"soft, 1.5"`.
 # - `"soft, 1.5, left over"`: what the membrane holds after the last step.
@@ -233,8 +234,8 @@ plots.curves(
 # %% [markdown]
 # ### Exercise 12.3: write its backward pass
 #
-# One step back through the soft reset, with `decay_input`. If `neuron.detach_reset`, the $S$ in the reset is a constant;
-# else a gradient flows through it. For the hard reset you had
+# One step back through the soft reset, with `decay_input`. If `neuron.detach_reset`, the $S$ in the reset is a
+# constant; else a gradient flows through it. For the hard reset you had
 #
 # $$dH = dV\,(1 - S) + \bigl(dS + [\text{attached}]\;dV\,(v_\text{reset} - H)\bigr)\,d, \qquad
 # dX = \frac{dH}{\tau},\qquad dV_\text{before} = dH\,\bigl(1 - \tfrac1\tau\bigr).$$
@@ -284,8 +285,8 @@ print(inspect.getsource(lif.lif_step_backward))
 # Compare with chapter 04's wall. Detached and hard, a spike stops the gradient: the factor $1 - S$ is zero. Soft, the
 # factor is 1, spike or not. What lay before a spike is still in the membrane after it, and the gradient knows.
 #
-# Libraries differ in what they call soft. SpikingJelly, and this package, take $v_\text{th}$ off before the next leak, snnTorch
-# after it. These are different neurons: see `conventions.md`.
+# Libraries differ in what they call soft. SpikingJelly, and this package, take $v_\text{th}$ off before the next
+# leak, snnTorch after it. These are different neurons: see `conventions.md`.
 #
 # ## 3. A threshold that learns
 #
@@ -303,8 +304,9 @@ print(inspect.getsource(lif.lif_step_backward))
 #
 # <details><summary>Hint 1</summary>
 #
-# Of $dH$, what came through the spike? All but the straight path of $V$: take $dV\,(1 - S)$ off for a hard reset, $dV$ for
-# a soft one. That, with a minus, summed. Then the soft reset's own $v_\text{th}$: $\partial V/\partial v_\text{th} = -S$.
+# Of $dH$, what came through the spike? All but the straight path of $V$: take $dV\,(1 - S)$ off for a hard reset,
+# $dV$ for a soft one. That, with a minus, summed. Then the soft reset's own $v_\text{th}$:
+# $\partial V/\partial v_\text{th} = -S$.
 #
 # </details>
 #
@@ -358,10 +360,10 @@ plots.curves(
 )
 
 # %% [markdown]
-# Would it help SpikeBERT? Before you build it: with $v_\text{reset} = 0$ every line of the neuron is linear in the membrane
-# but the spike. Divide input and threshold by one number, and the spikes are the same. In a spiking unit the input comes
-# out of a layer norm, whose gain and bias are learned. They can do what a threshold would do already. What is left
-# is the surrogate: its width stays where it was, while the membrane is scaled.
+# Would it help SpikeBERT? Before you build it: with $v_\text{reset} = 0$ every line of the neuron is linear in the
+# membrane but the spike. Divide input and threshold by one number, and the spikes are the same. In a spiking unit
+# the input comes out of a layer norm, whose gain and bias are learned. They can do what a threshold would do
+# already. What is left is the surrogate: its width stays where it was, while the membrane is scaled.
 
 # %%
 half = LIFNeuron(tau=3.0, v_th=0.5)
@@ -371,9 +373,9 @@ print("v_th = 0.5, or v_th = 1 and twice the input: the same spikes:", same.all(
 # %% [markdown]
 # ## 4. Another corpus
 #
-# A corpus of your own is a folder with two files: a name that holds `train`, a name that holds `dev`. Several formats are
-# known (`spikebert data check --help`); the easiest is one text a line, a tab, a label, under the heading
-# `sentence<TAB>label`. Here is one made up for this chapter: what guests say of a café.
+# A corpus of your own is a folder with two files: a name that holds `train`, a name that holds `dev`. Several
+# formats are known (`spikebert data check --help`); the easiest is one text a line, a tab, a label, under the
+# heading `sentence<TAB>label`. Here is one made up for this chapter: what guests say of a café.
 
 # %%
 FOLDER = Path(tempfile.mkdtemp())  # everything of this section lies here
@@ -419,9 +421,9 @@ write("train.tsv", train)
 write("dev.tsv", dev)
 
 # %% [markdown]
-# **First look.** `data check` reads exactly what training would read. Go through it line by line: is each file the split
-# that you meant? Are the letters right? Are both labels there, and how often (the majority is what a student must
-# beat)? Are texts longer than 128 tokens? And the last lines: what stands there twice.
+# **First look.** `data check` reads exactly what training would read. Go through it line by line: is each file the
+# split that you meant? Are the letters right? Are both labels there, and how often (the majority is what a student
+# must beat)? Are texts longer than 128 tokens? And the last lines: what stands there twice.
 
 # %%
 spikebert("data check cafe")
@@ -437,14 +439,15 @@ spikebert("data check cafe")
 #
 # <details><summary>Hint 1</summary>
 #
-# Bring all texts into one form first. `str.lower` does the one half; `text.split()` without an argument cuts at any run of
-# white space.
+# Bring all texts into one form first. `str.lower` does the one half; `text.split()` without an argument cuts at any
+# run of white space.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `key = " ".join(text.lower().split())`. Then `key in keys_of_train`, a set; and `key in keys[:i]` for the i-th text of dev.
+# `key = " ".join(text.lower().split())`. Then `key in keys_of_train`, a set; and `key in keys[:i]` for the i-th text
+# of dev.
 #
 # </details>
 
@@ -477,9 +480,9 @@ write(
 spikebert("data check cafe")
 
 # %% [markdown]
-# **Then a teacher.** For English there is one to fetch, `spikebert teacher get minilm` (83 MB). Where there is none, make
-# one from nothing but text, and then fine-tune it on the labels. This one is tiny, and 400 texts are not much to
-# learn a language from.
+# **Then a teacher.** For English there is one to fetch, `spikebert teacher get minilm` (83 MB). Where there is none,
+# make one from nothing but text, and then fine-tune it on the labels. This one is tiny, and 400 texts are not much
+# to learn a language from.
 #
 # **Then the cache**: what the teacher makes of each text, written down once. Look at its accuracy on dev, which is
 # printed: a student that learns from the teacher alone gets no further.
@@ -507,9 +510,10 @@ for run in ("distilled", "direct"):
     spikebert(f'predict --run {run} "the waiter was not very kind" "my soup was not cold"')
 
 # %% [markdown]
-# Read it honestly. Compare the first student's accuracy with its teacher's, two cells up: what the teacher gets wrong, it hands
-# on. Here the labels alone may well teach more. Distillation pays where the teacher knows what the labels do not say: MiniLM
-# has read a great deal. And with 85 texts in dev one of them is more than a per cent, on one seed: small differences say nothing.
+# Read it honestly. Compare the first student's accuracy with its teacher's, two cells up: what the teacher gets
+# wrong, it hands on. Here the labels alone may well teach more. Distillation pays where the teacher knows what the
+# labels do not say: MiniLM has read a great deal. And with 85 texts in dev one of them is more than a per cent, on
+# one seed: small differences say nothing.
 #
 # A run's folder holds `config.toml` (repeat it with `--config`), `metrics.jsonl` and `report.md`. All of the above, and
 # baselines, and several seeds, is one command with a recipe: `spikebert recipes sst2` prints one to start from.
@@ -520,9 +524,9 @@ shutil.rmtree(FOLDER)  # leave this out to keep the corpus and the runs
 # %% [markdown]
 # ## 5. Projects
 #
-# Each has a question that nobody has answered for you, where to read, and a first command. Without `--cache` these train on
-# the corpus that travels with the package, in a minute or two. Add `--seed 1` and `--seed 2` before you believe
-# anything.
+# Each has a question that nobody has answered for you, where to read, and a first command. Without `--cache` these
+# train on the corpus that travels with the package, in a minute or two. Add `--seed 1` and `--seed 2` before you
+# believe anything.
 #
 # | question | read | first command |
 # |---|---|---|
@@ -538,8 +542,8 @@ shutil.rmtree(FOLDER)  # leave this out to keep the corpus and the runs
 # | A language without a BERT: how much text does a teacher need? | `training/pretrain_teacher.py` | `spikebert recipes chnsenti` |
 # | Write a layer that is not here (an adaptive threshold, synapses with a current of their own), with its backward pass, its case and its wrong passes. | `checking/layer_cases.py`, `checking/lif_mutants.py` | `spikebert gradcheck lif --mutants` |
 #
-# Three habits for all of them. Check the gradient before you train. Measure beside a baseline, with the same budget, on several
-# seeds. And write down what did not work.
+# Three habits for all of them. Check the gradient before you train. Measure beside a baseline, with the same budget,
+# on several seeds. And write down what did not work.
 #
 # ## What to take along
 #
