@@ -179,7 +179,7 @@ plots.curves(
 
 # %% [markdown]
 # Above the figure: how many times as fast as NumPy, for each M. Numba is for loops: the same function, not compiled,
-# takes a thousand times as long. In memory `x[t, j]` and `x[t, j + 1]` are
+# takes hundreds of times as long or more. In memory `x[t, j]` and `x[t, j + 1]` are
 # neighbours, and `x[t + 1, j]` lies M numbers further on. With the neurons inside, the processor loads a line of
 # sixteen float32 at once and works on four to sixteen of them with one instruction (it *vectorises*). With the steps
 # inside it uses one number of each line, each step waits for the one before, and nothing vectorises. Rule: **the
