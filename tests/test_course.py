@@ -16,14 +16,15 @@ from spikebert_np.layers.lif import lif_backward, lif_step_forward
 
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
-# A wrong backward pass of a whole block or student takes seconds to diagnose; 09 trains students.
-WHOLE = {"7.3", "7.6", "07_block_and_model", "09_demo"}
+# What takes seconds: to diagnose a wrong backward pass of a whole block or student, to train one, to
+# compile.
+SLOW = {"7.3", "7.6", "07_block_and_model", "09_demo", "10_numba", "12_open_ends"}
 
 
 def marked(names, values):
-    """Parameters of a test, those of WHOLE marked as slow."""
+    """Parameters of a test, those of SLOW marked as slow."""
     return [
-        pytest.param(value, id=name, marks=pytest.mark.slow if name in WHOLE else ())
+        pytest.param(value, id=name, marks=pytest.mark.slow if name in SLOW else ())
         for name, value in zip(names, values, strict=True)
     ]
 
