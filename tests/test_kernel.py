@@ -211,3 +211,48 @@ def test_what_a_demo_begins_with_is_all_that_it_compiles_and_a_second_one_compil
     (hits, misses), (hits_of_demo, misses_of_demo) = counts
     assert misses_of_demo == 0
     assert hits_of_demo == hits + misses > 5
+
+
+DRIVE = """
+import importlib, sys
+from pathlib import Path
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from tiny import make_cache
+
+import spikebert_np
+from spikebert_np.cli import main
+from spikebert_np.layers.activations_numba import normal_cdf
+
+folder = Path(sys.argv[1])
+make_cache(folder)
+for norm in ("layer", "batch"):
+    out = str(folder / norm)
+    command = ["finetune", "--cache", str(folder / "cache"), "--out", out, "--norm", norm]
+    assert main([*command, "--width", "8", "--heads", "2", "--epochs", "1", "--quiet"]) == 0
+normal_cdf(np.ones(3, np.float32))
+package = Path(spikebert_np.__file__).parent
+for path in package.rglob("*_numba.py"):
+    module = importlib.import_module(f"spikebert_np.{path.parent.name}.{path.stem}")
+    for name, function in vars(module).items():
+        if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
+            for signature, compiled in function.overloads.items():
+                types = compiled.type_annotation.typemap.items()
+                double = [variable for variable, kind in types if "float64" in str(kind)]
+                print(f"{path.stem}.{name}", *double)
+"""
+
+
+@pytest.mark.slow
+def test_no_kernel_computes_float32_in_float64(tmp_path):
+    """One Python number in a kernel would promote all that follows it, and take twice as long."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("NUMBA_DISABLE_JIT", None)
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", DRIVE, str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if "_numba._" in line]
+    assert len(lines) >= 12
+    assert [line for line in lines if len(line) > 1] == []

@@ -26,11 +26,12 @@ REASSOCIATE = {"reassoc", "contract"}
 @kernel(fastmath=REASSOCIATE)
 def _centre_row(row, width):
     """Subtract the mean in place; return the variance."""
-    total = row[0] * 0
+    zero = row.dtype.type(0)  # a Python 0 would make every sum, and all that follows, float64
+    total = zero
     for d in range(len(row)):
         total += row[d]
     mean = total / width
-    total = row[0] * 0
+    total = zero
     for d in range(len(row)):
         row[d] -= mean
         total += row[d] * row[d]

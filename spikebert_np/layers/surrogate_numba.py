@@ -55,7 +55,8 @@ def primitive(u, code, slope, one):
     z = slope * u
     half = one / (one + one)
     if code == ATAN:
-        return math.atan(z) / math.pi + half
+        # 4 atan(1) is π in z's own dtype; math.pi would make the spike float64, and its reset too.
+        return math.atan(z) / math.atan(one) * half * half + half
     if code == SIGMOID:
         e = math.exp(-abs(z))
         return (one if z >= 0 else e) / (one + e)
