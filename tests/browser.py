@@ -18,9 +18,7 @@ import time
 import urllib.error
 import urllib.request
 
-CHROMIUM = next(
-    (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
-)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 CHROMEDRIVER = shutil.which("chromedriver") or ""
 # Why a test of a page is skipped, or "" where it can run.
 MISSING = "" if CHROMIUM and CHROMEDRIVER else "no chromium and chromedriver on the PATH"
@@ -133,7 +131,10 @@ class Browser:
 
     def screenshot(self, path):
         """Write a PNG of the whole page, what one has to scroll to included."""
-        picture = self._devtools("Page.captureScreenshot", {"captureBeyondViewport": True})
+        size = self.run("[innerWidth, document.documentElement.scrollHeight]")
+        clip = dict(zip(("x", "y", "width", "height", "scale"), (0, 0, *size, 1), strict=True))
+        whole = {"captureBeyondViewport": True, "clip": clip}
+        picture = self._devtools("Page.captureScreenshot", whole)
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def complaints(self):
