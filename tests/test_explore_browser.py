@@ -83,6 +83,9 @@ def test_two_sentences_side_by_side_on_one_scale(page):
     assert len(set(page.run(tops))) == 1
     left, right = page.run("[...document.querySelectorAll('.panel')].map(p => p.offsetLeft)")
     assert left < right
+    heights = page.run("[...document.querySelectorAll('.attention')].map(map => map.offsetTop)")
+    assert len(heights) == 2
+    assert heights[0] == heights[1]
 
 
 def test_the_keyboard_alone_will_do(page):

@@ -146,7 +146,7 @@ function drawPanel({ found, part, busy }, tops) {
   part(".answer").textContent = found ? model.classes[found.answer] : "";
   if (!found) return;
   const { tokens } = found;
-  const width = result.clientWidth;
+  const width = part("textarea").offsetWidth;
   drawFacts(part(".facts tbody"), found);
   drawParts(part(".parts"), found, tops.parts);
   const byLayer = found.layers.map((layer) => rates(layer, found));
