@@ -67,12 +67,8 @@ class Explanation(NamedTuple):
         return {name: s.sum(axis=(0, 2)) for name, s in spike_layers(self.cache).items()}
 
     def attention(self, layer=-1, head=None):
-        """q kᵀ of one block, summed over the steps, (n, n): row i is what token i reads.
-
-        head: one of 0 .. H-1, or None for the sum of all.
-        """
-        maps = _attention(self.cache.blocks[layer].ssa)  # (H, n, n)
-        return maps.sum(axis=0) if head is None else maps[head]
+        """(n, n): see `sentence_attention`."""
+        return sentence_attention(self.cache, layer, head)
 
     @property
     def millijoules(self):
@@ -102,6 +98,15 @@ def explain(sentence, tokenizer, params, config, *, run=map, quiet=False):
     without = list(tqdm(run(read_without, range(len(ids))), **bar, disable=quiet))
     tokens = [tokenizer.id_to_token(token) for token in ids.tolist()]
     return Explanation(sentence, tokens, bool(truncated), logits, np.stack(without), cache)
+
+
+def sentence_attention(cache, layer=-1, head=None):
+    """q kᵀ of one block, summed over the steps, (n, n): row i is what token i reads.
+
+    cache: of a forward pass on one sentence. head: one of 0 .. H-1, or None for the sum of all.
+    """
+    maps = _attention(cache.blocks[layer].ssa)  # (H, n, n)
+    return maps.sum(axis=0) if head is None else maps[head]
 
 
 def explanation_record(explanation):
