@@ -1,4 +1,4 @@
-"""Installs spikebert_np, the `spikebert` command, the recipes, a student and the toy cache."""
+"""Installs spikebert_np, the `spikebert` command, recipes, a student, a page and the toy cache."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ setup(
     packages=[*find_packages(include=["spikebert_np", "spikebert_np.*"]), SHIPPED_CACHE],
     package_dir={SHIPPED_CACHE: "teacher_cache/toy_reviews"},
     package_data={
-        "spikebert_np": ["recipes/*.toml", "students/*/*"],
+        "spikebert_np": ["recipes/*.toml", "students/*/*", "web/*"],
         SHIPPED_CACHE: ["*.npy", "*.json", "*.md"],
     },
     install_requires=[

@@ -31,9 +31,9 @@ ORDER = {
     "mlp encoder_block classifier_head distillation_tap bert_embeddings self_attention "
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
-    "analysis": "firing operations energy energy_table plots neuron_plots block_plots "
-    "training_plots comparison_plot depth_plot sparsity_plot energy_plot scaling_plot "
-    "attention_cost",
+    "analysis": "firing operations energy energy_table explanation explanation_text "
+    "explanation_page plots neuron_plots block_plots training_plots comparison_plot depth_plot "
+    "sparsity_plot energy_plot scaling_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill workers step "
     "inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
     "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe memory "
@@ -41,10 +41,9 @@ ORDER = {
     "benchmarks": "timing joules students training_step scaling cache_reading calibration lif "
     "inference profile neurons_torch student_torch rivals_torch teacher_onnx sparsity energy suite",
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
-    "teacher_verify teacher student_flags train use probe shrink demo recipes steps results "
-    "materials reproduction reproduce ablation ablation_table ablate depth sparsity "
-    "energy_networks energy "
-    "gradcheck bench_scaling bench_calibration bench",
+    "teacher_verify teacher student_flags train use explain explore_server explore probe shrink "
+    "demo recipes steps results materials reproduction reproduce ablation ablation_table ablate "
+    "depth sparsity energy_networks energy gradcheck bench_scaling bench_calibration bench",
     "data": "work_folder download formats readers split sentences tokenizer hidden_rows "
     "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",

@@ -5,20 +5,28 @@ import warnings
 import numpy as np
 import pytest
 
+from spikebert_np.analysis.explanation import Explanation
 from spikebert_np.analysis.firing import spike_layers
-from spikebert_np.analysis.plots import plot_sentence, sentence_attention, sentence_figure
+from spikebert_np.analysis.plots import plot_sentence, sentence_figure
 from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert, spikebert_forward
 
 TOKENS = ["[CLS]", "costs", "$", "5", "not", "$", "6", "[SEP]"]
 TITLE = "costs $5^^6, not $6"  # as a formula, this would be an error
 
 
-def forward(gain=1):
-    config = SpikeBertConfig(vocab_size=10, embedding_width=8, width=16, heads=2, steps=3)
+# Without its tokens: margins of class 1 that fall and rise, and below 0 for the last.
+LOGITS, LOGITS_WITHOUT = np.array([0, 3.5]), np.array([[0, 3.5 - i] for i in range(-3, 5)])
+
+
+def explanation(gain=1, attention=True):
+    config = SpikeBertConfig(
+        vocab_size=10, embedding_width=8, width=16, heads=2, steps=3, attention=attention
+    )
     params = init_spikebert(config, np.random.default_rng(0))
     params = {key: value * gain if "norm" in key else value for key, value in params.items()}
     ids, offsets = np.arange(8), np.array([0, 8])
-    return spikebert_forward(ids, offsets, params, config, backend="numpy")[1]
+    cache = spikebert_forward(ids, offsets, params, config, backend="numpy")[1]
+    return Explanation(TITLE, TOKENS, False, LOGITS, LOGITS_WITHOUT, cache)
 
 
 def texts(labels):
@@ -26,12 +34,13 @@ def texts(labels):
 
 
 def test_labels_and_spikes():
-    cache = forward()
-    figure = sentence_figure(cache, TOKENS, title=TITLE)
+    found = explanation()
+    figure = sentence_figure(found, title=TITLE)
     figure.canvas.draw()
-    encoder, last, rates, attention = figure.subfigs[0].axes[:3] + figure.subfigs[1].axes[:1]
+    encoder, last, parts, rates = figure.subfigs[0].axes[:4]
+    attention = figure.subfigs[1].axes[0]
     assert figure.get_suptitle() == TITLE
-    for axis in (encoder, last, rates, attention):
+    for axis in (encoder, last, parts, rates, attention):
         assert axis.get_title(loc="left")
         assert axis.get_ylabel()
     assert rates.get_xlabel() == "token, 3 time steps wide"
@@ -40,7 +49,7 @@ def test_labels_and_spikes():
     assert texts(rates.get_xticklabels()) == TOKENS
     assert texts(attention.get_xticklabels()) == TOKENS
     assert texts(attention.get_yticklabels()) == TOKENS
-    layers = spike_layers(cache)
+    layers = spike_layers(found.cache)
     assert texts(rates.get_yticklabels()) == list(layers)
     for axis, name in ((encoder, "encoder"), (last, "blocks.1.mlp.down")):
         (image,) = axis.images
@@ -52,19 +61,33 @@ def test_labels_and_spikes():
     np.testing.assert_array_equal(
         rates.images[0].get_array()[0], 100 * layers["encoder"].mean((0, 2))
     )
-    np.testing.assert_array_equal(attention.images[0].get_array(), sentence_attention(cache))
+    np.testing.assert_array_equal(attention.images[0].get_array(), found.attention())
 
 
-def test_attention_counts_the_channels_that_fire_together():
-    cache = forward()
-    q, k = cache.blocks[-1].ssa.q.lif.s, cache.blocks[-1].ssa.k.lif.s
-    together = (q[:, :, None] * k[:, None]).sum(axis=(0, 3))
-    assert together.any()
-    np.testing.assert_array_equal(sentence_attention(cache), together)
+def test_each_tokens_part_is_a_bar_hatched_where_it_decides():
+    figure = sentence_figure(explanation(), title=TITLE)
+    bars = figure.subfigs[0].axes[2].patches
+    assert [bar.get_height() for bar in bars] == [-3, -2, -1, 0, 1, 2, 3, 4]
+    assert [bool(bar.get_hatch()) for bar in bars] == [False] * 7 + [True]
+    assert bars[0].get_facecolor() != bars[7].get_facecolor()
+
+
+def test_attention_of_the_block_and_head_asked_for():
+    found = explanation()
+    axis = sentence_figure(found, title=TITLE, layer=0, head=1).subfigs[1].axes[0]
+    assert axis.get_title(loc="left").startswith("Attention of blocks.0: q kᵀ over head 1 ")
+    np.testing.assert_array_equal(axis.images[0].get_array(), found.attention(0, 1))
+    assert len(sentence_figure(explanation(attention=False), title=TITLE).subfigs) == 1
+
+
+def test_a_title_leaves_room_for_the_picture():
+    figure = sentence_figure(explanation(), title="long " * 2000)
+    assert len(figure.get_suptitle()) == 240
+    assert figure.get_suptitle().count("\n") < 3
 
 
 def test_a_silent_network_is_white():
-    figure = sentence_figure(forward(gain=0), TOKENS, title=TITLE)
+    figure = sentence_figure(explanation(gain=0), title=TITLE)
     attention = figure.subfigs[1].axes[0].images[0]
     assert not attention.get_array().any()
     assert attention.get_clim() == (0, 1)
@@ -73,7 +96,7 @@ def test_a_silent_network_is_white():
 def test_file(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_sentence(forward(), TOKENS, tmp_path / "sentence.png", title=TITLE)
+        plot_sentence(explanation(), tmp_path / "sentence.png", title=TITLE)
     assert [file.name for file in tmp_path.iterdir()] == ["sentence.png"]
     assert (tmp_path / "sentence.png").read_bytes().startswith(b"\x89PNG")
 
@@ -82,5 +105,5 @@ def test_nothing_is_left_where_saving_fails(tmp_path):
     taken = tmp_path / "sentence.png"
     taken.mkdir()
     with pytest.raises(OSError, match=r"sentence\.png"):
-        plot_sentence(forward(), TOKENS, taken, title=TITLE)
+        plot_sentence(explanation(), taken, title=TITLE)
     assert list(tmp_path.iterdir()) == [taken]

@@ -4,13 +4,10 @@ import io
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tiny import last_json, write_tokenizer
+from tiny import last_json, make_run
 
 from spikebert_np.cli import main
-from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert
-from spikebert_np.training.checkpoint import config_tables, save_weights, write_config
 
 MAX_TOKENS = 6  # [CLS], four words, [SEP]
 
@@ -19,15 +16,7 @@ MAX_TOKENS = 6  # [CLS], four words, [SEP]
 def run(tmp_path_factory):
     """A run folder of an untrained student without positions, which could read on and on."""
     folder = tmp_path_factory.mktemp("use")
-    write_tokenizer(folder / "tokenizer.json")
-    config = SpikeBertConfig(
-        vocab_size=14, width=8, heads=2, embedding_width=6, max_tokens=MAX_TOKENS, positions=False
-    )
-    params = init_spikebert(config, np.random.default_rng(3))
-    (folder / "run").mkdir()
-    write_config(folder / "run", config_tables(config))
-    save_weights(folder / "run", params, folder / "tokenizer.json")
-    return str(folder / "run")
+    return str(make_run(folder, max_tokens=MAX_TOKENS, positions=False))
 
 
 def feed(monkeypatch, data):

@@ -7,6 +7,8 @@ import numpy as np
 from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.data.teacher_cache_writer import write_cache
 from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
+from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert
+from spikebert_np.training.checkpoint import config_tables, save_weights, write_config
 
 WORDS = ["the", "film", "plot", "is", "not", "but", "good", "bad", "warm", "cold"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -79,6 +81,20 @@ def make_cache(
         about={"teacher": {"id": "made up"}},
     )
     return load_cache(directory)
+
+
+def make_run(folder, *, seed=3, **settings):
+    """The run folder of an untrained student of these words, folder / "run"."""
+    write_tokenizer(folder / "tokenizer.json")
+    vocab = len(SPECIAL + WORDS)
+    config = SpikeBertConfig(
+        vocab_size=vocab, **{"width": 8, "heads": 2, "embedding_width": 6, **settings}
+    )
+    (folder / "run").mkdir()
+    write_config(folder / "run", config_tables(config))
+    params = init_spikebert(config, np.random.default_rng(seed))
+    save_weights(folder / "run", params, folder / "tokenizer.json")
+    return folder / "run"
 
 
 def last_json(text):

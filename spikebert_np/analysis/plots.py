@@ -9,7 +9,6 @@ from textwrap import fill
 
 import numpy as np
 
-from ..blocks.ssa import attention_map
 from .firing import spike_layers
 
 # From the palette of Okabe and Ito, whose colours every kind of colour vision tells apart.
@@ -33,48 +32,48 @@ STYLE = {
 _NEURONS = 64  # rows of a raster: more would be finer than the eye
 
 
-def plot_sentence(cache, tokens, path, *, title):
+def plot_sentence(explanation, path, **settings):
     """Write `sentence_figure` to path, whose ending, such as .png or .svg, is the format."""
-    save_figure(sentence_figure(cache, tokens, title=title), path)
+    save_figure(sentence_figure(explanation, **settings), path)
 
 
-def sentence_figure(cache, tokens, *, title):
-    """One sentence as a matplotlib Figure: left the spikes it makes, right its attention map.
+def sentence_figure(explanation, *, title, layer=-1, head=None):
+    """One sentence as a matplotlib Figure: left its spikes and each token's part, right attention.
 
-    cache: the SpikeBertCache of a forward pass on this sentence alone, by a student with attention.
-    tokens: its n tokens as text. title: the heading, such as the sentence and the prediction.
+    explanation: an `Explanation`. title: the heading, such as the sentence and the answer. layer,
+    head: whose attention; head None for the sum of all. Without attention the right half is not
+    there.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    cache, tokens = explanation.cache, explanation.tokens
     layers = spike_layers(cache)
-    last = f"blocks.{len(cache.blocks) - 1}"
-    steps = cache.head.time.steps
+    last = len(cache.blocks) - 1
     rates = np.stack([s.mean(axis=(0, 2)) for s in layers.values()])  # (layers, n)
+    halves = 1 if cache.blocks[layer].ssa is None else 2
     with rc_context(STYLE):
-        figure = Figure(figsize=(15, 8.6), layout="constrained")
-        figure.suptitle(fill(title, 120))
-        left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
-        axes = left.subplots(3, 1, sharex=True, height_ratios=(1, 1, 1.2))
+        figure = Figure(figsize=(7.5 * halves, 9.6), layout="constrained")
+        figure.suptitle(fill(title if len(title) <= 240 else f"{title[:239]}…", 60 * halves))
+        ratios = (1.2, 1)[:halves]
+        left, *right = figure.subfigures(1, halves, width_ratios=ratios, squeeze=False)[0]
+        axes = left.subplots(4, 1, sharex=True, height_ratios=(1, 1, 0.7, 1.2))
         draw_raster(axes[0], layers["encoder"], BLUE)
         axes[0].set_title("Spikes of the encoder")
-        draw_raster(axes[1], layers[f"{last}.mlp.down"], VERMILLION)
-        axes[1].set_title(f"Spikes of the last layer, {last}.mlp.down")
-        _draw_rates(axes[2], 100 * rates, list(layers))
-        _name_tokens(axes[2].xaxis, tokens)
+        draw_raster(axes[1], layers[f"blocks.{last}.mlp.down"], VERMILLION)
+        axes[1].set_title(f"Spikes of the last layer, blocks.{last}.mlp.down")
+        _draw_parts(axes[2], explanation)
+        _draw_rates(axes[3], 100 * rates, list(layers))
+        _name_tokens(axes[3].xaxis, tokens)
         axes[0].tick_params(labeltop=True, labelrotation=90, labelsize=_font_size(len(tokens)))
-        axes[2].set_xlabel(f"token, {steps} time steps wide")
-        axis = right.subplots()
-        draw_attention(axis, sentence_attention(cache), tokens)
-        axis.set_title(f"Attention of {last}: q kᵀ over all heads and time steps")
+        axes[3].set_xlabel(f"token, {cache.head.time.steps} time steps wide")
+        for half in right:
+            axis = half.subplots()
+            draw_attention(axis, explanation.attention(layer, head), tokens)
+            heads = "all heads" if head is None else f"head {head}"
+            block = f"blocks.{range(len(cache.blocks))[layer]}"
+            axis.set_title(f"Attention of {block}: q kᵀ over {heads} and time steps")
     return figure
-
-
-def sentence_attention(cache):
-    """q kᵀ of the last block, summed over heads and steps, of a batch of one sentence: (n, n)."""
-    attention = cache.blocks[-1].ssa.attention
-    maps = attention_map(attention.q, attention.k, attention.heads)  # (T, H, n, n)
-    return maps.sum(axis=(0, 1))  # (n, n)
 
 
 def save_figure(figure, path):
@@ -115,6 +114,18 @@ def draw_raster(axis, s, colour):
     shown = "all" if len(neurons) == width else f"{len(neurons)} of"
     axis.set_ylabel(f"neuron ({shown} {width})")
     axis.set_yticks([])
+
+
+def _draw_parts(axis, explanation):
+    """What each token adds to the margin; hatched where the answer is another without it."""
+    decided = explanation.answers_without != explanation.answer
+    colours = np.where(explanation.parts < 0, VERMILLION, BLUE)
+    bars = axis.bar(range(len(decided)), explanation.parts, 0.8, color=colours)
+    for bar, decides in zip(bars, decided, strict=True):
+        bar.set(hatch="///" if decides else "", edgecolor="white")
+    axis.axhline(0, color="#808080", linewidth=0.8)
+    axis.set_title("What each token adds to the margin (hatched: without it, another answer)")
+    axis.set_ylabel("logits")
 
 
 def _draw_rates(axis, percent, names):

@@ -185,10 +185,11 @@ def _students(cache, out, seed):
 def _print_findings(cache, scores, run_folder, picture, sentence):
     """The table, firing by layer, energy, and the picture of one sentence. Returns mean firing."""
     from ..analysis.energy import millijoules
+    from ..analysis.explanation import explain
     from ..analysis.firing import firing_rates, mean_firing_rate
     from ..analysis.operations import count_bert, count_student
     from ..analysis.plots import plot_sentence
-    from ..data.tokenizer import encode_texts, load_tokenizer
+    from ..data.tokenizer import load_tokenizer
     from ..models.spikebert import spikebert_forward
     from ..training.checkpoint import load_run
     from ..training.corpora import split_corpus
@@ -201,7 +202,7 @@ def _print_findings(cache, scores, run_folder, picture, sentence):
         print(f"  {label:44} {mean:.3f}{spread}")
 
     run, test = load_run(run_folder), split_corpus(cache, "test")
-    output, forward = spikebert_forward(test.ids, test.offsets, run.params, run.config, taps=False)
+    _, forward = spikebert_forward(test.ids, test.offsets, run.params, run.config, taps=False)
     print("\nshare of neurons that fire, by layer")
     for name, rate in firing_rates(forward).items():
         print(f"  {name:20} {rate:6.1%}  {'#' * round(100 * rate)}")
@@ -222,11 +223,7 @@ def _print_findings(cache, scores, run_folder, picture, sentence):
     )
 
     tokenizer = load_tokenizer(run.directory / "tokenizer.json")
-    encoded = encode_texts(tokenizer, [sentence])
-    output, forward = spikebert_forward(
-        encoded.ids, encoded.offsets, run.params, run.config, taps=False
-    )
-    tokens = [tokenizer.id_to_token(int(token)) for token in encoded.ids]
-    verdict = ("negative", "positive")[int(output.logits.argmax())]
-    plot_sentence(forward, tokens, picture, title=f"{sentence}   (predicted: {verdict})")
+    explanation = explain(sentence, tokenizer, run.params, run.config)
+    verdict = ("negative", "positive")[explanation.answer]
+    plot_sentence(explanation, picture, title=f"{sentence}   (predicted: {verdict})")
     return rate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-_SHIPPED = "(default: the student for SST-2 that travels with the package)"
+SHIPPED = "(default: the student for SST-2 that travels with the package)"
 
 
 def register(commands):
@@ -24,7 +24,7 @@ def register(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument(
-        "run_folder", metavar="RUN", nargs="?", type=Path, help=f"run folder {_SHIPPED}"
+        "run_folder", metavar="RUN", nargs="?", type=Path, help=f"run folder {SHIPPED}"
     )
     evaluate.add_argument("--data", metavar="PATH", type=Path, required=True, help="the corpus")
     evaluate.add_argument("--split", choices=["train", "dev", "test"], help="default: dev")
@@ -44,7 +44,7 @@ def register(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_argument(
-        "--run", dest="run_folder", metavar="RUN", type=Path, help=f"run folder {_SHIPPED}"
+        "--run", dest="run_folder", metavar="RUN", type=Path, help=f"run folder {SHIPPED}"
     )
     predict.add_argument("sentences", metavar="SENTENCE", nargs="*", help="default: read stdin")
     predict.add_argument("--json", action="store_true", help="print one line of JSON last")
@@ -108,10 +108,15 @@ def run_evaluate(args):
         print(json.dumps({"accuracy": score, "n": len(texts), "truncated": truncated}))
 
 
-def _from_arguments(sentences):
-    """The sentences, each decoded as a line of a file would be where it was not UTF-8."""
+def from_arguments(sentences):
+    """The sentences, each decoded as a line of a file would be where it was not UTF-8.
+
+    Raises InputError where the first is a run folder.
+    """
     from ..data.formats import decode_text
 
+    if os.path.exists(os.path.join(sentences[0], "config.toml")):
+        raise InputError(f"{sentences[0]}: is a run folder; put --run in front of it")
     return [decode_text(s.encode(errors="surrogateescape"), "SENTENCE")[0] for s in sentences]
 
 
@@ -131,10 +136,8 @@ def run_predict(args):
     from ..layers.losses import log_softmax
     from ..training.inference import classify
 
-    if args.sentences and os.path.exists(os.path.join(args.sentences[0], "config.toml")):
-        raise InputError(f"{args.sentences[0]}: is a run folder; put --run in front of it")
+    sentences = from_arguments(args.sentences) if args.sentences else _from_stdin()
     run, tokenizer = _open_run(args.run_folder)
-    sentences = _from_arguments(args.sentences) if args.sentences else _from_stdin()
     if not sentences:
         raise InputError("no sentence: give one in quotes, or lines on standard input")
     logits, truncated = classify(sentences, tokenizer, run.params, run.config)

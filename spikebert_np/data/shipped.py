@@ -10,6 +10,10 @@ from .toy_reviews import toy_reviews
 TOY = "toy_reviews"
 
 
+# What its classes mean, in their order.
+SHIPPED_CLASSES = ("negative", "positive")
+
+
 def shipped_student():
     """The run folder of the SST-2 student that travels with the package."""
     return Path(str(files("spikebert_np"))) / "students" / "sst2"

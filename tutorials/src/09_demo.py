@@ -26,8 +26,8 @@ import numpy as np
 
 from spikebert_np.analysis import neuron_plots as plots
 from spikebert_np.analysis import training_plots
+from spikebert_np.analysis.explanation import sentence_attention
 from spikebert_np.analysis.firing import firing_rates, spike_layers
-from spikebert_np.analysis.plots import sentence_attention
 from spikebert_np.checking import exercises as checks
 from spikebert_np.checking.chapter_09 import RECORD, SENTENCES, rule
 from spikebert_np.commands.demo import MODEL, STAGE1, STAGE2
