@@ -81,6 +81,14 @@ def test_dots_have_the_colour_of_their_curve():
     np.testing.assert_array_equal(a_dots.get_ydata(), 2 * X)
 
 
+def test_a_logarithmic_axis_carries_the_ticks_that_are_given():
+    settings = {"title": "", "xlabel": "x", "ylabel": "y", "log": True, "xticks": [4, 16]}
+    picture = plots.curves([4, 8, 16], {"a": [1, 2, 3]}, **settings)
+    axis = picture.figure.axes[0].xaxis
+    assert [text.get_text() for text in axis.get_ticklabels()] == ["4", "16"]
+    assert list(axis.get_minorticklocs()) == []
+
+
 def test_attention_maps_show_their_rows_by_number_and_word():
     counts, shares, bar, _ = plots.attention_maps(MAPS, ["a", "b"], title="").figure.axes
     np.testing.assert_array_equal(counts.images[0].get_array(), [[0, 2], [1, 0]])

@@ -183,9 +183,10 @@ def bars(panels, *, title, unit):
     return Picture(figure)
 
 
-def curves(x, lines, *, title, xlabel, ylabel, log=False, dots=None):
+def curves(x, lines, *, title, xlabel, ylabel, log=False, xticks=None, dots=None):
     """Curves over x, {name: values}, told apart by colour and by dashes.
 
+    xticks: the numbers below the axis, in place of those that matplotlib chooses.
     dots: {name: values} too, each in the colour of the curve of its name.
     """
     figure, (axis,) = _axes(size=(7, 3.6))
@@ -199,6 +200,9 @@ def curves(x, lines, *, title, xlabel, ylabel, log=False, dots=None):
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.grid(color=BAND)
+    if xticks is not None:
+        axis.set_xticks(xticks, xticks)
+        axis.set_xticks([], minor=True)
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)
     axis.set_title(title, loc="left")

@@ -9,7 +9,7 @@
 # upstream gradient, read the table that the course prints, and say why the differences of a spiking
 # network are zero.
 #
-# **Time** about 40 minutes, five exercises. **You need** NumPy and the chain rule.
+# **Time** about 45 minutes, five exercises. **You need** NumPy and the chain rule.
 #
 # How the exercises work: you write a function in place of `raise NotImplementedError(...)`, and run
 # the cell below it. It prints a table, a verdict and, where something is wrong, the likely mistake.
@@ -90,8 +90,9 @@ def numerical_vjp(f, x, dy):
 vjp = checks.ex_00_1(numerical_vjp).use
 
 # %% [markdown]
-# `vjp` is now your function if it passed, and ours if it did not. Ours looks like this inside: it
-# takes two step lengths, combines them to cancel the $h^2$ term, and notices kinks.
+# `vjp` is now your function if it passed, and ours if it did not. The tool that checks the rest of the
+# course does the same, with care: it takes two step lengths, combines them to cancel the $h^2$ term, and
+# notices kinks. You can pass over it now.
 
 # %%
 print(inspect.getsource(differences.differences))
@@ -118,7 +119,7 @@ plots.curves(
 # - `"order, one-sided"` and `"order, centred"`: the slope of each line's **right** branch, where
 #   truncation rules: by how many powers of ten does the error grow when $h$ grows by one?
 # - `"best step, one-sided"` and `"best step, centred"`: the power of ten of the step where each error
-#   is least, such as `-3` for $10^{-3}$.
+#   is least, such as `-3` for $10^{-3}$, to within one power: rounding makes the left branches jump.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -157,8 +158,9 @@ checks.ex_00_2(read_errors)
 #
 # $$\frac{\max|a - b|}{\max(\max|a|, \max|b|)},$$
 #
-# and asks for less than $10^{-7}$ for one layer. An entry of its own may be near zero by chance; an
-# error relative to that entry would be huge and mean nothing. That is why the array is judged whole.
+# and asks for less than $10^{-7}$ for one layer; each table prints its own bound. An entry of its own may
+# be near zero by chance; an error relative to that entry would be huge and mean nothing. That is why the
+# array is judged whole.
 
 # %% [markdown]
 # ## 3. A backward pass of one line
@@ -209,7 +211,16 @@ tanh_back = checks.ex_00_3(tanh_backward).use
 # the relative **error**, and the **bound** that it must stay under; the **verdict**; and the entry where
 # the two gradients are **furthest apart**.
 #
-# You can check any pair of your own with the same tool. Try it: change the 3 below to a 2.
+# Your own two functions can be held against each other, too: `vjp` measures what `tanh_back` computes.
+
+# %%
+x, dy = np.random.default_rng(0).standard_normal((2, 3, 4))
+_, cache = activations.tanh_forward(x)
+measured = vjp(lambda x: activations.tanh_forward(x)[0], x, dy)
+print(f"largest difference: {np.abs(tanh_back(dy, cache) - measured).max():.0e}")
+
+# %% [markdown]
+# The course's tool checks any pair. Try it: change the 3 below to a 2.
 
 
 # %%
@@ -226,11 +237,14 @@ print(check_gradients(cube_forward, cube_backward, np.array([0.3, -1.2, 2.0])))
 # %% [markdown]
 # ## 4. Where a check is blind
 #
-# A check can only see what its numbers make visible. Four settings hide mistakes:
+# A check can only see what its numbers make visible. Four settings hide mistakes. (The words in the table
+# come in chapters 01, 02 and 06; only the pattern matters here. Of layer norm you need one thing: it
+# shifts and stretches each row to mean 0 and variance 1, then multiplies each column by its gain and adds
+# its bias.)
 #
 # | setting | what it hides |
 # |---|---|
-# | all-ones upstream $dy$ | it asks for the gradient of $\sum y$. Layer norm's and softmax's outputs have a constant sum, so that gradient is zero, whatever the code does |
+# | all-ones upstream $dy$ | it asks for the gradient of $\sum y$. The outputs of softmax, and of layer norm with equal gains, have a constant sum: the right gradient is zero, and so are many wrong ones |
 # | gains of 1, biases of 0 | a gain that was forgotten |
 # | $\tau = 2$ | $1/\tau$ written for $1 - 1/\tau$: they are equal there |
 # | $T = 1$ | everything that travels back in time |
@@ -293,7 +307,7 @@ checks.ex_00_4(predict)
 #
 # Here is a layer of spiking neurons under the tool. Its backward pass is right. The verdict is FAIL
 # all the same, and the tool even guesses at a mistake: it was given zeros to compare with. The note
-# under the table says so.
+# under the table says so. (`detach_reset=False` is chapter 04's: take it as given.)
 
 # %%
 x = 1.0 + np.random.default_rng(0).standard_normal((4, 3, 2))
@@ -332,7 +346,8 @@ print(check_gradients(lambda x: lif_forward(x, neuron=smooth), lif_backward, x))
 # <details><summary>Hint 2</summary>
 #
 # $W$ and $b$ are read by every step and every word, and so each of these adds a share to $dW$ and
-# $db$. Which of the three drops shares, which divides the sum, and which has a wrong shape?
+# $db$. Take B: its `dbias` is a `mean` over them, where each share counts whole. So B is "averaged, not
+# summed".
 #
 # </details>
 

@@ -4,7 +4,7 @@
 # SpikeBERT is made of one unit, used over and over: a linear layer, a layer norm, a spiking neuron.
 # This chapter derives the backward passes of the first two. Nothing spikes yet. But the two tricks you
 # learn here are all that the rest needs: **sum over every place that reads a number**, and **follow
-# every way on which a number reaches the output**.
+# every path on which a number reaches the output**.
 #
 # **After this chapter you can** derive both backward passes, write them for arrays with any leading
 # axes, say what each term of layer norm's is for, and find a wrong term from a report.
@@ -96,11 +96,11 @@ print(inspect.getsource(linear.linear_backward))
 # \hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \varepsilon}},\qquad y_i = g_i\,\hat x_i + b_i .$$
 #
 # The gain and the bias are read by every row, so $db_i = \sum_r dy_{ri}$ and
-# $dg_i = \sum_r dy_{ri}\,\hat x_{ri}$. The way into the row itself begins with
+# $dg_i = \sum_r dy_{ri}\,\hat x_{ri}$. The path into the row itself begins with
 #
 # $$d\hat x_i = dy_i\,g_i .$$
 #
-# From $\hat x$ to $x$ there are **three ways**. Write $s = 1/\sqrt{\sigma^2 + \varepsilon}$, and
+# From $\hat x$ to $x$ there are **three paths**. Write $s = 1/\sqrt{\sigma^2 + \varepsilon}$, and
 # $c_i = x_i - \mu$, so that $\hat x_i = c_i\,s$.
 #
 # **1. Directly.** $c_i$ stands in $\hat x_i$: its gradient gets $d\hat x_i\, s$.
@@ -117,9 +117,9 @@ print(inspect.getsource(linear.linear_backward))
 # **3. By the mean.** $x_i$ stands in its own $c_i$, and by $\mu$ in all of them: $c_j = x_j - \frac1D\sum_i x_i$.
 # So $dx_i = dc_i - \frac1D\sum_j dc_j$: **subtract the row's mean**.
 #
-# ### Exercise 1.2: derive, then implement
+# ### Exercise 1.2: write a backward pass
 #
-# Put the three together. First sum ways 1 and 2 into $dc_i$, then apply way 3. One of the means that
+# Put the three together. First sum paths 1 and 2 into $dc_i$, then apply path 3. One of the means that
 # appear is zero.
 #
 # <details><summary>Hint 1</summary>
@@ -131,8 +131,8 @@ print(inspect.getsource(linear.linear_backward))
 #
 # <details><summary>Hint 2</summary>
 #
-# $dx_i = s\,\bigl(d\hat x_i - \operatorname{mean}(d\hat x) - \hat x_i \operatorname{mean}(d\hat x\,\hat x)\bigr)$. Means run
-# over the last axis, `keepdims=True`; `dgain` and `dbias` are sums over all axes but the last.
+# The mean of $\hat x$ is zero, so that of $dc$ is $s \operatorname{mean}(d\hat x)$. Path 3 takes it from $dc_i$.
+# Means run over the last axis, `keepdims=True`; `dgain` and `dbias` are sums over all axes but the last.
 #
 # </details>
 
@@ -321,5 +321,5 @@ checks.ex_01_5(read_sizes)
 # ## What to take along
 #
 # - A number that many rows read collects a sum. `dbias`, `dweight` and `dgain` are sums over steps and words.
-# - Count the ways. A term that is missing is a way that was forgotten.
+# - Count the paths. A term that is missing is a path that was forgotten.
 # - A move of the input that changes no output has no gradient. Use it as a test of your own.

@@ -63,7 +63,8 @@ from spikebert_np.layers.lif import LIFNeuron
 #
 # ### Exercise 2.1: predict, then run
 #
-# Fill in the other three columns with pencil and paper.
+# Fill in the other three columns with pencil and paper. The lists that you return have four numbers each,
+# that of $t = 0$ among them.
 #
 # | $t$ | 0 | 1 | 2 | 3 |
 # |---|---|---|---|---|
@@ -148,8 +149,9 @@ def lif_step(x, v, neuron):
 step = checks.ex_02_2(lif_step).use
 
 # %% [markdown]
-# `step` is now your function if it passed, and ours if it did not. Here is ours. It can do two things
-# more, which you can pass over now: other resets, and a smooth `s` (chapter 03).
+# `step` is now your function if it passed, and ours if it did not. Here is ours. It can do four things
+# more, which you can pass over now: an input that is not divided by $\tau$ (`decay_input`), a smooth `s`
+# (chapter 03), a reset by spikes that are given (`reset_spikes`, chapter 04), and other resets.
 
 # %%
 print(inspect.getsource(lif.lif_step_forward))
@@ -196,8 +198,8 @@ loop = checks.ex_02_3(lif_loop).use
 
 # %% [markdown]
 # Twenty neurons, thirty steps. Each neuron gets noise around a mean of its own, neuron 0 the least.
-# The raster shows when each fires. A neuron that gets more fires more often. *When* and *how often*
-# is all that a spiking layer passes on.
+# The raster shows when each fires. A neuron that gets more fires more often; the lowest eight never do
+# (section 5 says why). *When* and *how often* is all that a spiking layer passes on.
 
 # %%
 rng = np.random.default_rng(2)
@@ -254,7 +256,7 @@ floor = checks.ex_02_4(firing_floor).use
 # %% [markdown]
 # How the floor grows with $\tau$, for the four steps that SpikeBERT runs and for more. At
 # $\tau = 10$ and $T = 4$ an input must be 2.9 times the threshold: a slow neuron in a short run is
-# all but mute. This is why SpikeBERT uses $\tau = 2$.
+# all but mute. SpikeBERT uses $\tau = 2$, where the floor is 1.07.
 
 # %%
 taus = np.linspace(1.01, 12, 100)
@@ -262,7 +264,7 @@ floors = {f"T = {T}": [floor(LIFNeuron(tau=tau), T) for tau in taus] for T in (4
 plots.curves(
     taus,
     floors,
-    title="The least constant input that ever fires",
+    title="The least constant input that fires within T steps",
     xlabel="time constant tau (steps)",
     ylabel="input (thresholds)",
 )

@@ -9,7 +9,7 @@
 # and its slope, say where in the backward pass it stands, check it on a smooth twin, and show that a
 # surrogate gradient is in general the gradient of no loss.
 #
-# **Time** about 40 minutes, six exercises. **You need** the three lines of chapter 02 (charge, fire,
+# **Time** about 55 minutes, six exercises. **You need** the three lines of chapter 02 (charge, fire,
 # reset), derivatives and integrals of one variable, and the chain rule.
 #
 # How the exercises work: you write a function in place of `raise NotImplementedError(...)`, and run
@@ -100,7 +100,7 @@ checks.ex_03_1(read_staircase)
 # %% [markdown]
 # The loss is a staircase too. Its derivative is zero on every stair, and does not exist at the edges. So a
 # network of spikes has a gradient of zero **almost everywhere**, and gradient descent stands still. By the
-# chain rule: $S = \Theta(u)$ with $u = H - v_\text{th}$, and $\Theta'(u) = 0$ for all $u \ne 0$. Every way
+# chain rule: $S = \Theta(u)$ with $u = H - v_\text{th}$, and $\Theta'(u) = 0$ for all $u \ne 0$. Every path
 # from the loss down to a weight below a spike passes a $\Theta'$. Only what stands above the last spikes,
 # such as a classifier that reads them, has a gradient of its own.
 #
@@ -202,8 +202,9 @@ print(
 #
 # <details><summary>Hint 2</summary>
 #
-# $A = 2/\alpha$. On the left $\sigma(u) = \tfrac12 e^{\alpha u}$, on the right
-# $\sigma(u) = 1 - \tfrac12 e^{-\alpha u}$. `np.where(u < 0, a, b)` takes `a` where `u < 0`, else `b`.
+# $A = 2/\alpha$. On the left $\sigma(u) = \tfrac12 e^{\alpha u}$. On the right as much is still ahead of you as
+# lies behind you at $-u$: $\sigma(u) = 1 - \sigma(-u)$. `np.where(u < 0, a, b)` takes `a` where `u < 0`, else
+# `b`.
 #
 # </details>
 
@@ -245,6 +246,8 @@ plots.surrogates(alpha=2.0)
 
 # %% [markdown]
 # ### Exercise 3.4: read a plot
+#
+# At $\alpha = 2$, as drawn, but for the second question:
 #
 # - `"peak of sigmoid"`: the height of its slope at $u = 0$,
 # - `"peak of atan at alpha = 4"`: what would become of atan's peak at twice this $\alpha$?
@@ -295,7 +298,8 @@ print(surrogate.__doc__)
 # A bump that ends gives no gradient to a neuron far from its threshold: that neuron is as stuck as
 # before. A bump with long tails gives everyone a little. And $\alpha$ is a trade:
 # too sharp, and hardly any neuron lies under the bump; too wide, and the slope is small everywhere.
-# The gradient of our neuron at $w = 0.4$, for four values of $\alpha$:
+# The gradient of our neuron at $w = 0.4$, for four values of $\alpha$ (chapter 04 writes `lif_backward`;
+# here it is given):
 
 # %%
 for alpha in (0.5, 2.0, 8.0, 32.0):
@@ -390,8 +394,8 @@ for w in (0.7, 0.78, 0.85, 0.87, 0.95):
 #
 # <details><summary>Hint 2</summary>
 #
-# One takes the bump at $V$, one at $H$ with nothing subtracted. And one has no bump at all, but a formula
-# that is right for a single surrogate at a single $\alpha$.
+# In A, `v` is the membrane after the reset, and the bump is taken there. So A is "surrogate at V". Of the
+# other two, which takes a bump at all?
 #
 # </details>
 

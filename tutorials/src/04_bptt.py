@@ -9,7 +9,7 @@
 # attached or detached, check both, and say how far back in time a gradient reaches.
 #
 # **Time** about 60 minutes, six exercises. **You need** the three lines of chapter 02, and from chapter
-# 00 that a spike's slope is replaced by a surrogate's; both are repeated here.
+# 03 that a spike's slope is replaced by a surrogate's; both are repeated here.
 #
 # How the exercises work: you write a function in place of `raise NotImplementedError(...)`, and run
 # the cell below it. It prints a table, a verdict and, where something is wrong, the likely mistake.
@@ -54,15 +54,15 @@ from spikebert_np.layers.surrogate import SURROGATES
 # so `dh` is a sum of two terms.
 #
 # - **Through the spike.** $\Theta'$ is zero or infinite. In its place stands the slope of a surrogate,
-#   $d[t] = \sigma'(H[t] - v_\text{th})$. This is the one line that is not calculus.
+#   $\sigma'(H[t] - v_\text{th})$, for short $\sigma'[t]$. This is the one line that is not calculus.
 # - **Through the reset.** $V$ depends on $H$ directly, with the factor $1 - S$, and by way of $S$. The
-#   second way is often cut: one treats the $S$ in the reset as a constant. That is a **detached** reset,
+#   second path is often cut: one treats the $S$ in the reset as a constant. That is a **detached** reset,
 #   and SpikeBERT's. We take it first.
 #
 # ### Exercise 4.1: derive, then implement
 #
 # $$
-# dH = \underbrace{dV\,(1 - S)}_{\text{through the reset}} + \underbrace{dS \cdot d}_{\text{through the spike}},
+# dH = \underbrace{dV\,(1 - S)}_{\text{through the reset}} + \underbrace{dS \cdot \sigma'}_{\text{through the spike}},
 # \qquad dX = \;?\;, \qquad dV_\text{before} = \;?
 # $$
 #
@@ -76,8 +76,8 @@ from spikebert_np.layers.surrogate import SURROGATES
 #
 # <details><summary>Hint 2</summary>
 #
-# $dX = dH / \tau$ and $dV_\text{before} = dH\,(1 - 1/\tau)$. Both start from `dh`, not one from the
-# other.
+# $dX = dH / \tau$. $dV_\text{before}$ has the factor of $V[t-1]$ in the charge, and it too starts from `dh`,
+# not from `dx`.
 #
 # </details>
 
@@ -102,8 +102,9 @@ step_back = checks.ex_04_1(lif_step_backward).use
 
 # %% [markdown]
 # How was that checked, if a spike's differences are zero? On the neuron's **smooth twin**: it fires
-# $\sigma(H - v_\text{th})$, a smooth curve from 0 to 1, in place of $\Theta$. Your code did not notice: it
-# is the same for both. With the twin $S$ is a number between 0 and 1.
+# $\sigma(H - v_\text{th})$, a smooth curve from 0 to 1, in place of $\Theta$, and its reset is held at its
+# spikes (section 4). Your code did not notice: it is the same for both. With the twin $S$ is a number
+# between 0 and 1.
 
 # %% [markdown]
 # ## 2. T steps
@@ -154,17 +155,17 @@ print(inspect.getsource(lif.lif_backward))
 # %% [markdown]
 # Unrolled, it says how much a spike at step $t$ owes to an input at an earlier step $r$:
 #
-# $$\frac{\partial S[t]}{\partial X[r]} = d[t]\;\Bigl[\prod_{k=r}^{t-1} (1 - \tfrac1\tau)\,(1 - S[k])\Bigr]\;\frac1\tau .$$
+# $$\frac{\partial S[t]}{\partial X[r]} = \sigma'[t]\;\Bigl[\prod_{k=r}^{t-1} (1 - \tfrac1\tau)\,(1 - S[k])\Bigr]\;\frac1\tau .$$
 #
 # Each step back costs the factor $1 - 1/\tau$. And a single spike on the way makes the product zero: the
 # hard reset has wiped out what was there before, and no gradient passes it.
 #
-# Section 6 shows it as a picture. First, the other way past the reset.
+# Section 6 shows it as a picture. First, the path that was cut.
 
 # %% [markdown]
 # ## 3. The reset, attached
 #
-# If the $S$ in the reset is *not* held constant, it is one more way from $H$ to $V$: had the neuron fired a
+# If the $S$ in the reset is *not* held constant, it is one more path from $H$ to $V$: had the neuron fired a
 # little more, its membrane would have been lower. From $V = S\,v_\text{reset} + (1 - S)\,H$,
 #
 # $$\frac{\partial V}{\partial S} = v_\text{reset} - H.$$
@@ -182,7 +183,7 @@ print(inspect.getsource(lif.lif_backward))
 #
 # <details><summary>Hint 2</summary>
 #
-# $dH = dV\,(1 - S) + \bigl(dS + dV\,(v_\text{reset} - H)\bigr)\,d$. The rest is as before.
+# In place of $dS$ stands $dS + dV\,\dfrac{\partial V}{\partial S}$. The rest is as before.
 #
 # </details>
 
@@ -201,7 +202,7 @@ def attached_step(ds, dv, h, s, neuron):
 checks.ex_04_3(attached_step)
 
 # %% [markdown]
-# Ours has both, and the other resets:
+# Ours has both, the other resets, and an input that is not divided by $\tau$ (`decay_input` False):
 
 # %%
 print(inspect.getsource(lif.lif_step_backward))
@@ -210,7 +211,7 @@ print(inspect.getsource(lif.lif_step_backward))
 # ## 4. The frozen trace
 #
 # Which of the two do finite differences confirm? A difference moves $X$, runs the whole forward pass
-# again, and sees every way from $X$ to $S$. One can also **hold the reset**: run once, keep its spikes,
+# again, and sees every path from $X$ to $S$. One can also **hold the reset**: run once, keep its spikes,
 # and reset with *those* while $X$ is moved (`lif_forward(x, neuron=..., frozen=trace)`). Then the reset is
 # a constant for the differences too.
 #
@@ -222,7 +223,7 @@ print(inspect.getsource(lif.lif_step_backward))
 #
 # <details><summary>Hint 1</summary>
 #
-# Two lists of ways from $X$ to $S$: those the backward pass counts, and those the differences see. They
+# Two lists of paths from $X$ to $S$: those the backward pass counts, and those the differences see. They
 # agree where the lists are the same.
 #
 # </details>
@@ -273,6 +274,7 @@ print(check_gradients(lambda x: lif_forward(x, neuron=twin, frozen=trace), lif.l
 #
 # Three wrong steps. `through_the_reset` (it gives `dV (1 - S)`, and `ds` with the attached term where
 # there is one), `through_the_charge` (it gives `dx` and `dv_before` from `dh`) and `slope` are right.
+# `neuron.decay_input` says whether the charge divides the input by $\tau$, as that of section 1 does.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -282,8 +284,8 @@ print(check_gradients(lambda x: lif_forward(x, neuron=twin, frozen=trace), lif.l
 #
 # <details><summary>Hint 2</summary>
 #
-# Two of them hand back a wrong `dv_before`: one none at all, one with the factor of the input. The third
-# has the slope on a term that does not pass the spike.
+# In B, `dv_before` is `dh / neuron.tau`: that is the factor of the input. So B is "1/tau for 1 - 1/tau".
+# Of the other two, one has the same line at fault.
 #
 # </details>
 
@@ -336,7 +338,7 @@ plots.gradient_map(
 # <details><summary>Hint 2</summary>
 #
 # Use the product in section 2: the factor $1 - S[k]$ is zero for the step $k$ of the spike, and so for all
-# $r \le k$. Attached, $(v_\text{reset} - H)\,d$ is added to it, and is not zero.
+# $r \le k$. Attached, $(v_\text{reset} - H)\,\sigma'$ is added to it, and is not zero.
 #
 # </details>
 
@@ -364,7 +366,7 @@ checks.ex_04_6(read_flow)
 #
 # ## What to take along
 #
-# - $dH$ has two terms: the carried one through the reset, $dV(1 - S)$, and the spike's, $dS\,d$.
+# - $dH$ has two terms: the carried one through the reset, $dV(1 - S)$, and the spike's, $dS\,\sigma'$.
 # - $dX = dH/\tau$, $dV_\text{before} = dH(1 - 1/\tau)$. At $\tau = 2$ they look the same.
 # - A detached reset is checked with its trace frozen; an attached one as it is.
 # - Detached, a spike stops the gradient. Leak and reset are why a spiking network's memory, and its

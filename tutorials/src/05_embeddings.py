@@ -8,7 +8,7 @@
 # **After this chapter you can** write a look-up's backward pass, let Adam touch only the words of a batch,
 # say what a LIF encoder tells that a sign does not, say why a neuron is dead, and wake it.
 #
-# **Time** about 50 minutes, seven exercises. **You need** NumPy and the chain rule. The LIF neuron of
+# **Time** about 60 minutes, seven exercises. **You need** NumPy and the chain rule. The LIF neuron of
 # chapter 02 and surrogates (chapter 03) are repeated where they come up.
 #
 # How the exercises work: you write a function in place of `raise NotImplementedError(...)`, and run the
@@ -45,8 +45,9 @@ from spikebert_np.training.checkpoint import load_run
 # %% [markdown]
 # ## 1. A table of words
 #
-# The **embedding** is a table, `weight` of shape (V, D): a row for each of V words. A batch is `ids`, N
-# numbers of words. Forward is one line:
+# The **embedding** is a table, `weight` of shape (V, D): a row for each of V words. (V is the size of the
+# vocabulary, as in the package's code. $v$ in section 2 is Adam's, and $V[t]$ from section 4 on is the
+# membrane.) A batch is `ids`, N numbers of words. Forward is one line:
 #
 # $$y_n = W_{\text{ids}[n]}, \qquad\text{in NumPy}\quad \texttt{y = weight[ids]} .$$
 #
@@ -66,18 +67,18 @@ from spikebert_np.training.checkpoint import load_run
 # ### Exercise 5.1: write a backward pass
 #
 # Given `dy` (N, D) and `cache.ids` (N,), return a `RowGradient`. `np.unique(ids, return_inverse=True)`
-# returns the R distinct ids, and for each token the place of its id among them.
+# returns the R distinct ids, and for each token the index of its id among them.
 #
 # <details><summary>Hint 1</summary>
 #
-# `rows[place] += dy` looks like a sum. But NumPy first computes all of `rows[place] + dy`, and then writes.
-# Where a place occurs twice, the second writes over the first.
+# `rows[index] += dy` looks like a sum. But NumPy first computes all of `rows[index] + dy`, and then writes.
+# Where an index occurs twice, the second writes over the first.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Start from zeros of shape (R, D). `np.add.at(rows, place, dy)` adds, token by token.
+# Start from zeros of shape (R, D). `np.add.at(rows, index, dy)` adds, token by token.
 #
 # </details>
 
@@ -86,9 +87,9 @@ from spikebert_np.training.checkpoint import load_run
 def embedding_backward(dy, cache):
     """dy: (N, D), cache.ids: (N,). Returns dweight as a RowGradient of R distinct ids."""
     # BEGIN SOLUTION 5.1
-    distinct, place = np.unique(cache.ids, return_inverse=True)
+    distinct, index = np.unique(cache.ids, return_inverse=True)
     rows = np.zeros((len(distinct), dy.shape[1]))
-    np.add.at(rows, place, dy)
+    np.add.at(rows, index, dy)
     return RowGradient(distinct, rows)
     # END SOLUTION
 
@@ -162,7 +163,8 @@ checks.ex_05_2(adam_rows)
 
 # %% [markdown]
 # Ours works in place, and treats a `RowGradient` and a whole array by the same lines: `rows` is either the
-# ids or `...`, which is everything.
+# ids or `...`, which is everything. It is AdamW: before its step a weight matrix shrinks a little (weight
+# decay, `param *= keep`). The embedding does not, or all of its rows would move again.
 
 # %%
 print(inspect.getsource(optim.adamw_step))
@@ -202,13 +204,13 @@ for whole in (True, False):
 # reads it. By rows it moves when it is read. Ours is by rows.
 
 # %% [markdown]
-# ## 3. Places and neighbours: more tables
+# ## 3. Positions and neighbours: more tables
 #
 # Two more things stand between a word and its spikes.
 #
-# **Positions.** A second table has a row for each place of a sentence, and it is added to the word's:
-# $y_n = x_n + Q_{n - \text{start}}$. The places begin anew in each sentence. It is a look-up too, with the
-# place for an id. So its backward pass is a scatter-add again: in a batch of 50 sentences the first row
+# **Positions.** A second table has a row for each position in a sentence, and it is added to the word's:
+# $y_n = x_n + Q_{n - \text{start}}$. Positions count anew in each sentence. It is a look-up too, with
+# the position for an id. So its backward pass is a scatter-add again: in a batch of 50 sentences the first row
 # collects 50 gradients.
 #
 # **Windows.** Our first layer reads three words at once: a word, the one before and the one after, end to
@@ -298,7 +300,7 @@ plots.curves(
 
 # %% [markdown]
 # - The sign says one thing, above or below 0, and says it four times: three of the steps are spent for
-#   nothing. Half of all neurons fire, always: of currents spread evenly around 0, half lie above it.
+#   nothing. And half of all neurons fire: of currents spread evenly around 0, half lie above it.
 # - LIF says in steps *how much*: more current, more spikes, and sooner. And it is sparse: of standard
 #   normal currents one in seven reaches the floor of 1.07, where the stairs begin ($\tau = 2$).
 #
@@ -314,7 +316,7 @@ print(inspect.getsource(spike_encoding.spike_encoding_forward))
 # ### Exercise 5.4: find the bug
 #
 # Four wrong backward passes: two of encoders, one of windows, one of positions. `lif_backward` is right,
-# and so is `places`, which lists for each place $j$ in the window the `tokens` whose window has a word
+# and so is `places`, which lists for each slot $j$ of the window the `tokens` whose window has a word
 # there, and the `sources` that stand there: forward, `y[tokens, j] = x[sources]`.
 #
 # <details><summary>Hint 1</summary>
@@ -326,8 +328,8 @@ print(inspect.getsource(spike_encoding.spike_encoding_forward))
 #
 # <details><summary>Hint 2</summary>
 #
-# One adds up nothing over T. One leaves the slope out. One has no `np.add.at`. And one has `tokens` and
-# `sources` exchanged: it gives a window's gradient to another token than the one that stood there.
+# A hands on what one of the T steps gives, `[-1]`, and adds up nothing. So A is "last step only". Of B,
+# read forward's line above once more: what stands on its left, and what on its right?
 #
 # </details>
 
@@ -364,7 +366,7 @@ print(inspect.getsource(spike_input.spike_input_forward))
 # ## 5. A sentence in spikes
 #
 # Nine words, twelve neurons, random embeddings, no positions. Each word's band is four steps wide, and a
-# dash is a spike. The panels differ in the encoder, or in how many words the first layer reads at once.
+# filled cell is a spike. The panels differ in the encoder, or in how many words the first layer reads at once.
 
 # %%
 block_plots.sentence_spikes(RIDDLE, WORDS, title="One sentence, three ways to encode it")
@@ -541,9 +543,13 @@ plots.curves(
 )
 
 # %% [markdown]
-# Sixteen neurons sleep: gain 0.3, bias $-2.5$, so that no word comes near the floor of 1.07. The loss wants
-# one spike a word of each: half the square of what is missing in the mean. Only gain and bias are trained,
-# for 200 updates,
+# Sixteen neurons sleep: gain 0.3, bias $-2.5$, so that none of the 64 words comes near the floor of 1.07
+# ($\tau = 2$, $v_\text{th} = 1$, $T = 4$; $\alpha = 4$, as drawn). The loss wants of each one spike a word, in
+# the mean over the words:
+#
+# $$L = \tfrac12 \sum_d \bigl(\operatorname{mean}(\text{count}_d) - 1\bigr)^2 .$$
+#
+# Only gain and bias are trained, for 200 updates,
 #
 # - by **SGD**: step = 0.5 · gradient,
 # - by **Adam**: step = 0.02 · (mean of the gradient) / (root of the mean of its square + $10^{-8}$).
@@ -557,7 +563,9 @@ plots.curves(
 # <details><summary>Hint 1</summary>
 #
 # With a bias of $-2.5$ the membrane goes down to about $\tfrac{15}{16} \cdot (-2.5)$: look at the picture
-# more than 3 below the threshold. To wake, the bias must rise by about 3.
+# more than 3 below the threshold. To wake, the bias must rise by about 3. SGD's first step moves it by
+# $0.5 \sum_t \sigma'(H[t] - v_\text{th})\,(1 - 2^{-(t+1)})$, in the mean over the words: with atan 0.009, and more
+# as the membrane rises; with sigmoid 0.0002.
 #
 # </details>
 #

@@ -9,7 +9,7 @@
 # **After this chapter you can** write spiking self-attention and its backward pass for one sentence, say
 # why N x N and D x D are the same sum, say what it knows of word order, and what softmax would add.
 #
-# **Time** about 60 minutes, seven exercises. **You need** NumPy, `@` on stacks of matrices among it, and
+# **Time** about 70 minutes, seven exercises. **You need** NumPy, `@` on stacks of matrices among it, and
 # the chain rule for a matrix product, which is repeated here. A LIF neuron (chapter 02) is a box here.
 #
 # How the exercises work: you write a function in place of `raise NotImplementedError(...)`, and run
@@ -43,8 +43,9 @@ from spikebert_np.checking.chapter_06 import (
 #
 # Each word sends three rows of spikes: a **query** $q$, what it asks for; a **key** $k$, what it offers;
 # and a **value** $v$, what it hands over to whoever looks at it. In a network these are learned. Here is a
-# sentence of five words with spikes set by hand, in four channels: a noun, a negation, a quality, an
-# opinion.
+# sentence of five words with spikes set by hand, in four channels. Those of $q$ and $k$ mean a noun, a
+# negation, a quality, an opinion. Those of $v$ have meanings of their own; here they only show whose value
+# arrived.
 #
 # | word | asks for ($q$) | offers ($k$) | hands over ($v$) |
 # |---|---|---|---|
@@ -133,7 +134,8 @@ plots.attention_maps({"q kᵀ": (counts, unit)}, WORDS, title="Who looks at whom
 #
 # <details><summary>Hint 2</summary>
 #
-# `a = q @ k.swapaxes(-1, -2)` is (T, H, n, n), and `a @ v` is (T, H, n, E). Join it, and multiply by the scale.
+# `a = q @ k.swapaxes(-1, -2)` is the map, (T, H, n, n). Its product with `v` is (T, H, n, E). What is asked for
+# is (T, n, D), and one factor is still missing.
 #
 # </details>
 
@@ -184,7 +186,8 @@ print(inspect.getsource(ssa.ssa_sentence_forward))
 #
 # <details><summary>Hint 2</summary>
 #
-# `k.swapaxes(-1, -2) @ v` is (T, H, E, E). Then $y_{ic} = \sum_e q_{ie}\,\text{summary}_{ec}$: `q @ summary`.
+# `k.swapaxes(-1, -2) @ v` is (T, H, E, E). Then $y_{ic} = \sum_e q_{ie}\,\text{summary}_{ec}$: one more `@`, and
+# the end is that of exercise 6.2.
 #
 # </details>
 
@@ -239,6 +242,7 @@ plots.curves(
     xlabel="words of the sentence n",
     ylabel="CPU time (ms)",
     log=True,
+    xticks=[cost.tokens for cost in costs],
 )
 
 # %% [markdown]
@@ -340,7 +344,7 @@ for settings in (
 # <details><summary>Hint 2</summary>
 #
 # $dv = A^\top dZ$, $dA = dZ\,v^\top$, $dq = dA\,k$. The last one: in $A = q\,k^\top$ the second factor is $k^\top$, so
-# $d(k^\top) = q^\top dA$, and $dk = dA^\top q$. Join all three.
+# $d(k^\top) = q^\top dA$. What is $dk$? Join all three.
 #
 # </details>
 
@@ -440,7 +444,8 @@ plots.attention_maps(
 # - Spiking attention is a **sum**: a word that finds nothing gets nothing, and a longer sentence gives larger
 #   numbers. BERT's is a **mean**: a word must look somewhere, even where nothing was met, and length drops out.
 # - A sum of whole numbers has to be brought back to spikes. That is what the scale (0.125) and one more LIF
-#   neuron after it are for. Its threshold is half of the others'.
+#   neuron after it are for. Its threshold is half of the others', as in the published code: half the sum is
+#   enough for a spike.
 # - Softmax stands between the two products, so the brackets cannot be moved: no D x D form.
 #
 # And backward: softmax mixes the entries of a row, for to raise one share is to lower the others. One line is
@@ -455,8 +460,9 @@ print(inspect.getsource(self_attention.attention_sentence_backward))
 # ## 7. A batch, and the block around it
 #
 # In a batch the sentences lie end to end, with no padding, and `offsets` says where each begins. Attention runs
-# on each by itself. Around it, the block: three spiking units make $q$, $k$, $v$ of $x$; a neuron fires on $y$;
-# a fourth unit mixes the heads.
+# on each by itself. Around it, the block. A **spiking unit** (`spiking_linear`) is a linear layer, a layer norm
+# and a LIF neuron. Three of them make $q$, $k$, $v$ of $x$; a neuron fires on $y$; a fourth unit, `out`, mixes
+# the heads.
 
 # %%
 print(inspect.getsource(ssa.attention_forward))
@@ -469,8 +475,9 @@ print(inspect.getsource(ssa.ssa_forward))
 # ### Exercise 6.7: find the bug
 #
 # Four wrong backward passes, of the block or of attention over a batch. Whatever they call is right: `ssa_backward`
-# and `attention_backward` (the whole walk), `spiking_linear_backward`, `lif_backward`, and `ssa_from`, which goes
-# from the gradient of attention's $y$ down to $x$.
+# and `attention_backward` (the whole walk), `spiking_linear_backward` (through one unit), `lif_backward`, and
+# `ssa_from`, which goes from the gradient of attention's $y$ down to $x$ and returns it with those of all
+# parameters.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -481,8 +488,9 @@ print(inspect.getsource(ssa.ssa_forward))
 #
 # <details><summary>Hint 2</summary>
 #
-# One lets words read other sentences. One has taken a gradient off $x$ again. Two are wrong at the neuron that
-# fires on $y$: one steps over it, one takes its slope at the wrong place.
+# In B, `offsets[[0, -1]]` keeps where the first sentence begins and where the last one ends: all are one. So B is
+# "leaking across sentences". Of the rest, look at which of them calls `lif_backward` on the way to $x$, and with
+# which neuron.
 #
 # </details>
 
