@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..analysis.health import floor_warning
 from ..errors import InputError
 from ..models.kinds import KINDS, kind_of
 from ..process import EVENTS_UP_TO, events_up_to
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
+from .checkups import Checkups, say
 from .corpora import has_hidden, stage_corpora
 from .loop import train
 from .report import run_report
@@ -66,7 +68,12 @@ def student_config(cache, *, kind="spikebert", where="the model's settings", **c
 
 
 def new_student(cache, config, settings):
-    """Starting parameters: random, but for the word embeddings if settings say so."""
+    """Starting parameters: random, but for the word embeddings if settings say so.
+
+    Warns on standard error where its neurons will hardly fire.
+    """
+    if kind_of(config).spikes and (warning := floor_warning(config.neuron, config.steps)):
+        say(warning)
     params = kind_of(config).init(config, np.random.default_rng(settings.seed))
     if settings.embedding != "random":
         _check_embedding_width(cache, config)
@@ -203,7 +210,7 @@ def run_stage(
     corpus, dev = stage_corpora(cache, stage, more)
     check_fit(cache, stage, corpus, dev, config, settings)
     word_rows = starting_rows(cache, settings) if settings.w_emb else None
-    records = []
+    records, checkups = [], Checkups()
     with new_run_folder(out.resolve()) as folder:
         with _writing(out):
             write_config(folder, config_tables(config) | tables)
@@ -217,10 +224,20 @@ def run_stage(
                 on_epoch(record)
 
         params = train(
-            params, config, settings, corpus, dev=dev, word_rows=word_rows, log=log, quiet=quiet
+            params,
+            config,
+            settings,
+            corpus,
+            dev=dev,
+            word_rows=word_rows,
+            log=log,
+            checkups=checkups if kind_of(config).spikes else None,
+            quiet=quiet,
         )
         with _writing(out):
             save_weights(folder, params, cache.tokenizer)
+            health = "".join(json.dumps(record) + "\n" for record in checkups.records)
+            (folder / "health.jsonl").write_text(health, "utf-8")
             report = run_report(out, stage, config, settings, tables, records)
             (folder / "report.md").write_text(report, "utf-8")
     return params, records
