@@ -21,7 +21,8 @@ UNEVEN = 1000.0  # the largest gradient norm of a block over the smallest
 # Attention begins silent, for few q and k fire together. It was seen to wake after 300 steps.
 ATTENTION_WAKES = 500
 FEW = 0.01  # share of the currents that must reach the firing floor
-MEMBRANE_EDGES = np.linspace(-2, 2, 17)  # of the histogram; the outermost bins hold all beyond
+# The histogram's bins, in thresholds; the outermost hold all beyond.
+LOWEST, BIN_WIDTH, BINS = -2.0, 0.25, 16
 _SAMPLED_TOKENS = 32  # N_p tokens of a part that the membrane is measured on: it is a large array
 
 _LOWER = "Try a lower --learning-rate"
@@ -31,8 +32,8 @@ _ADVICE = {
     "--v-th 0.5",
     "saturated": f"what always fires says nothing. {_LOWER} or --v-th 2",
     "membrane": "far from the threshold the surrogate is flat, and little is learnt. "
-    f"{_LOWER} or --clip-norm; for attention, a smaller scale under [model] of a --config file",
-    "not finite": f"what follows cannot be right. {_LOWER} or --clip-norm",
+    f"{_LOWER}, a higher --v-th or, for attention, a lower scale under [model] of a --config file",
+    "not finite": f"it spreads from there. {_LOWER} or --clip-norm",
     "uneven": "clipping by the norm of the whole leaves the others next to nothing. Try --v-th "
     "0.5, --tau 1.5, or fewer --blocks",
 }
@@ -46,7 +47,7 @@ def step_health(caches, grads, spike_gradients):
     Returns {"layers": {layer: ...}, "gradients": {layer: norm}, "spike_gradients": {layer: [norm
     at each spike step]}}. Of a layer: firing, the share of its neurons that fire; dead and
     saturated, the shares that fire nowhere in the batch, and everywhere; membrane, its root mean
-    square; histogram, the shares of it in the bins of MEMBRANE_EDGES.
+    square; histogram, the shares of it in BINS bins.
     """
     parts = [neuron_layers(cache) for cache in caches]
     with np.errstate(all="ignore"):  # what is not finite is looked for here
@@ -66,13 +67,14 @@ def _layer_health(lifs):
     spikes = sum(np.einsum("tnd->d", lif.s) for lif in lifs)  # (D,), whole numbers: exact
     chances = sum(lif.s.shape[0] * lif.s.shape[1] for lif in lifs)  # T N
     u = np.concatenate([_sampled_membrane(lif) for lif in lifs])  # in thresholds
-    counts, _ = np.histogram(np.clip(u, -2, 2), MEMBRANE_EDGES)
+    # Three times as fast as np.histogram.
+    bins = np.nan_to_num(np.clip((u - LOWEST) / BIN_WIDTH, 0, BINS - 1)).astype(np.uint8)
     return {
         "firing": _short(spikes.mean() / chances),
         "dead": _short((spikes == 0).mean()),
         "saturated": _short((spikes == chances).mean()),
         "membrane": _short(np.sqrt(np.mean(np.square(u), dtype=np.float64))),
-        "histogram": [_short(share) for share in counts / u.size],
+        "histogram": [_short(n / u.size) for n in np.bincount(bins, minlength=BINS)],
     }
 
 
@@ -115,21 +117,25 @@ def findings(health, step):
     found = {kind: {} for kind in _ADVICE}
     for name, layer in health["layers"].items():
         attention = name.endswith(".attn")
-        if layer["membrane"] is None:
-            found["not finite"].setdefault("membrane", f"the membrane of {name} is not finite")
-        elif layer["membrane"] > MEMBRANE:
-            size = f"{layer['membrane']:,.0f} thresholds large (root mean square)"
+        membrane, firing = layer["membrane"], layer["firing"]
+        if membrane is None or firing is None:  # the first: what follows has it from there
+            what = f"the membrane of {name} is not finite"
+            found["not finite"].setdefault("membrane", what)
+            continue
+        if membrane > MEMBRANE:
+            size = f"{membrane:,.0f} thresholds large (root mean square)"
             found["membrane"][name] = f"the membrane of {name} is {size}"
-        if layer["firing"] < SILENT and (step >= ATTENTION_WAKES or not attention):
+        if firing < SILENT and (step >= ATTENTION_WAKES or not attention):
             kind = "attention" if attention else "silent"
-            found[kind][name] = f"{name} fires at {100 * layer['firing']:.2g} %"
-        if layer["firing"] > SATURATED:
-            found["saturated"][name] = f"{name} fires at {100 * layer['firing']:.3g} %"
+            found[kind][name] = f"{name} fires at {100 * firing:.2g} %"
+        if firing > SATURATED:
+            found["saturated"][name] = f"{name} fires at {100 * firing:.3g} %"
+    broken = [name for name, norm in health["gradients"].items() if norm is None]
+    if broken and not found["not finite"]:  # the backward pass met the last of them first
+        found["not finite"]["gradient"] = f"the gradient of {broken[-1]} is not finite"
     blocks = {}
     for name, norm in health["gradients"].items():
-        if norm is None:
-            found["not finite"].setdefault("gradient", f"the gradient of {name} is not finite")
-        elif name.startswith("blocks."):
+        if name.startswith("blocks.") and norm is not None:
             block = ".".join(name.split(".")[:2])
             blocks[block] = math.hypot(blocks.get(block, 0.0), norm)
     if blocks and max(blocks.values()) > UNEVEN * min(blocks.values()):
@@ -143,7 +149,7 @@ def findings(health, step):
 
 def sentence(kind, whats):
     """One sentence of some layers' findings of a kind: what is wrong, why, what to try."""
-    more = f", and {len(whats) - 3} more layers so" if len(whats) > 3 else ""
+    more = f", and likewise {len(whats) - 3} layers more" if len(whats) > 3 else ""
     return f"{', '.join(whats[:3])}{more}: {_ADVICE[kind]}"
 
 

@@ -210,7 +210,7 @@ def run_stage(
     corpus, dev = stage_corpora(cache, stage, more)
     check_fit(cache, stage, corpus, dev, config, settings)
     word_rows = starting_rows(cache, settings) if settings.w_emb else None
-    records, checkups = [], Checkups()
+    records, checkups = [], Checkups() if kind_of(config).spikes else None
     with new_run_folder(out.resolve()) as folder:
         with _writing(out):
             write_config(folder, config_tables(config) | tables)
@@ -231,13 +231,14 @@ def run_stage(
             dev=dev,
             word_rows=word_rows,
             log=log,
-            checkups=checkups if kind_of(config).spikes else None,
+            checkups=checkups,
             quiet=quiet,
         )
         with _writing(out):
             save_weights(folder, params, cache.tokenizer)
-            health = "".join(json.dumps(record) + "\n" for record in checkups.records)
-            (folder / "health.jsonl").write_text(health, "utf-8")
+            if checkups:
+                health = "".join(json.dumps(record) + "\n" for record in checkups.records)
+                (folder / "health.jsonl").write_text(health, "utf-8")
             report = run_report(out, stage, config, settings, tables, records)
             (folder / "report.md").write_text(report, "utf-8")
     return params, records
