@@ -54,7 +54,7 @@ def step_health(caches, grads, spike_gradients):
         layers = {name: _layer_health([part[name] for part in parts]) for name in parts[0]}
         return {
             "layers": layers,
-            "gradients": {name: _short(norm) for name, norm in _gradient_norms(grads).items()},
+            "gradients": _gradient_norms(grads, ["embedding", *layers]),
             "spike_gradients": {
                 name: [_short(norm) for norm in norms]
                 for name, norms in (spike_gradients or {}).items()
@@ -85,15 +85,16 @@ def _sampled_membrane(lif):
     return ((h[:, ::stride] - neuron.v_reset) / (neuron.v_th - neuron.v_reset)).ravel()
 
 
-def _gradient_norms(grads):
-    """{layer: the Euclidean norm of the gradient of all its parameters}, in the network's order."""
+def _gradient_norms(grads, order):
+    """{layer: the Euclidean norm of the gradient of all its parameters}, those in `order` first."""
     squares = {}
     for key, grad in grads.items():
         layer = layer_of(key)
         values = getattr(grad, "rows", grad)  # of a RowGradient
         squares[layer] = squares.get(layer, 0.0) + np.square(values, dtype=np.float64).sum()
-    # The backward pass meets the last layer first.
-    return {layer: math.sqrt(square) for layer, square in reversed(squares.items())}
+    layers = [*squares][::-1]  # the backward pass meets the last layer first
+    layers.sort(key=lambda layer: order.index(layer) if layer in order else len(order))
+    return {layer: _short(np.sqrt(squares[layer])) for layer in layers}
 
 
 def layer_of(key):

@@ -20,7 +20,7 @@ from .checkpoint import config_tables, dataclass_from, save_weights, write_confi
 from .checkups import Checkups, say
 from .corpora import has_hidden, stage_corpora
 from .loop import train
-from .report import run_report
+from .report import write_report
 from .word_rows import starting_rows, teacher_word_rows
 
 # What the cache decides of a student, whatever else is chosen.
@@ -197,12 +197,24 @@ def run_tables(stage, cache, settings, *, name, more=(), init=""):
 
 
 def run_stage(
-    out, stage, cache, params, config, settings, *, more=(), tables, on_epoch=None, quiet=False
+    out,
+    stage,
+    cache,
+    params,
+    config,
+    settings,
+    *,
+    more=(),
+    tables,
+    on_epoch=None,
+    quiet=False,
+    report=True,
 ):
     """Train one stage and write its run folder, whole or not at all.
 
     stage: "pretrain" or "finetune". more: as in `stage_corpora`. params: the start, changed in
     place. tables: what more stands in config.toml. on_epoch: called with each epoch's record.
+    report: write report.md too, and its figures.
     Returns the parameters kept and the records. Raises InputError where the stage does not fit the
     cache, or `out` cannot be written.
     """
@@ -239,6 +251,9 @@ def run_stage(
             if checkups:
                 health = "".join(json.dumps(record) + "\n" for record in checkups.records)
                 (folder / "health.jsonl").write_text(health, "utf-8")
-            report = run_report(out, stage, config, settings, tables, records)
-            (folder / "report.md").write_text(report, "utf-8")
+            if report:
+                write_report(
+                    folder, out, stage, cache, dev, params, config, settings, tables, records,
+                    checkups,
+                )  # fmt: skip
     return params, records
