@@ -108,7 +108,8 @@ def test_a_run_folder_holds_its_health(cache, tmp_path):
         config = student_config(cache, kind=kind, **choices)
         params = new_student(cache, config, TWENTY)
         out = tmp_path / kind
-        run_stage(out, "finetune", cache, params, config, TWENTY, tables={}, quiet=True)
+        quietly = {"tables": {}, "quiet": True, "report": False}
+        run_stage(out, "finetune", cache, params, config, TWENTY, **quietly)
     lines = (tmp_path / "spikebert" / "health.jsonl").read_text("utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     assert [record["step"] for record in records] == [1, EVERY + 1]

@@ -28,6 +28,7 @@ _COLUMNS = {
     "firing_rate": "{:.3f}",
     "seconds": "{:.0f}",
 }
+FEWEST_STEPS = 50  # of a run with figures: a shorter one takes less time than to draw it
 _HARDEST = 10  # sentences that the report shows
 _LETTERS = 300  # of a sentence
 
@@ -53,10 +54,10 @@ def write_report(
     """Write report.md and its figures into `folder`, for the run that is to be found at `out`.
 
     dev: its Corpus, or None. params: those kept. records: the lines of metrics.jsonl. checkups: the
-    run's Checkups, or None. A run of EVERY steps or fewer has no figures.
+    run's Checkups, or None. A run of fewer than FEWEST_STEPS has no figures.
     A part that fails is left out, and said: no report is worth a trained student.
     """
-    drawn = bool(records) and records[-1]["step"] > EVERY
+    drawn = bool(records) and records[-1]["step"] >= FEWEST_STEPS
     parts = [
         lambda: _training_lines(folder, stage, config, settings, tables, records, drawn),
         lambda: _dev_lines(folder, cache, dev, params, config, drawn),
