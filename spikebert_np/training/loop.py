@@ -165,7 +165,7 @@ def train(
     params: changed in place. corpus, dev: Corpus; with dev, the epoch of the best dev accuracy is
     kept, else the last. word_rows: (V, D_emb), needed where w_emb > 0. log: called with a dict
     after each epoch. checkups: the Checkups that look at the network on the way, if any. quiet: no
-    progress bar. On how many cores it runs, or is looked at, does not change the numbers.
+    progress bar. On how many cores it runs, and whether it is looked at, changes no number.
     Returns the kept parameters. Raises InputError if the loss overflows.
     """
     from tqdm import tqdm

@@ -5,7 +5,7 @@ import shlex
 
 import numpy as np
 
-from ..analysis.answers import calibration, confusion_counts, hardest
+from ..analysis.answers import BINS, calibration, confusion_counts, hardest
 from ..data.tokenizer import load_tokenizer
 from ..layers.losses import log_softmax
 from ..models.kinds import kind_of
@@ -122,8 +122,8 @@ def _dev_lines(folder, cache, dev, params, config, drawn):
     found = calibration(probabilities, dev.labels)
     lines += [
         f"Calibration: it is {probabilities.max(axis=1).mean():.3f} sure on the average, and right "
-        f"on {accuracy(logits, dev.labels):.3f}; expected calibration error {found.error:.3f} "
-        f"({len(found.counts)} bins).",
+        f"on {accuracy(logits, dev.labels):.3f}. Expected calibration error {found.error:.3f}: so "
+        f"far is the one from the other in a bin of confidence, on the average ({BINS} bins).",
         "",
     ]
     if drawn:
