@@ -74,6 +74,16 @@ def test_health_shows_every_layer():
     assert "step 11" in membrane.get_title(loc="left")
 
 
+def test_no_label_is_a_formula():
+    """The style of all figures reads none: a word may hold a $."""
+    for low in (0.7, 0.2, 1e-6):
+        figure = health_figure([record(1, norm=low), record(11, norm=1.0)])
+        drawn(figure)
+        for axis in figure.axes:
+            labels = axis.get_yticklabels(which="both")
+            assert not [label.get_text() for label in labels if "$" in label.get_text()]
+
+
 @pytest.mark.parametrize("norm", [0.0, None])
 def test_a_gradient_that_is_nowhere_is_drawn_too(norm, tmp_path):
     records = [record(step, norm=norm) for step in (1, 11)]

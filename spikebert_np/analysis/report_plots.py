@@ -84,7 +84,7 @@ def health_figure(records):
     last = records[-1]
     layers, gradients = list(last["layers"]), list(last["gradients"])
     watched = list(last["spike_gradients"])[::-1]  # the backward pass met the last first
-    figure, axes = _figure(2, 2, (12, 3 + 0.36 * max(len(layers), len(gradients))))
+    figure, axes = _figure(2, 2, (12, 4 + 0.26 * max(len(layers), len(gradients))))
     # A record stands from its step to the next.
     steps = [record["step"] for record in records]
     edges = [*steps, 2 * steps[-1] - steps[-2]]
@@ -163,6 +163,7 @@ def _heat(axis, values, names, edges, label, *, top=None, log=False):
     top: what is this much or more is darkest. log: of the logarithm.
     """
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
+    from matplotlib.ticker import LogFormatter
 
     values = np.ma.masked_invalid(np.array(values, float))
     scale, limits = LinearSegmentedColormap.from_list("amount", SCALE), {"vmin": 0, "vmax": top}
@@ -178,6 +179,9 @@ def _heat(axis, values, names, edges, label, *, top=None, log=False):
     axis.invert_yaxis()
     bar = axis.figure.colorbar(image, ax=axis, pad=0.01, extend="max" if top else "neither")
     bar.set_label(label)
+    if "norm" in limits:  # in plain numbers: STYLE reads no formulas, as which others are written
+        bar.ax.yaxis.set_major_formatter(LogFormatter())
+        bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     if values.size <= _NUMBERS:
         centres = np.add(edges[1:], edges[:-1]) / 2
         for (row, column), value in np.ndenumerate(values):
