@@ -31,11 +31,12 @@ ORDER = {
     "mlp encoder_block classifier_head distillation_tap bert_embeddings self_attention "
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
-    "analysis": "firing operations energy energy_table explanation explanation_text "
-    "explanation_page plots neuron_plots block_plots training_plots comparison_plot depth_plot "
-    "sparsity_plot energy_plot scaling_plot attention_cost",
+    "analysis": "firing health operations energy energy_table explanation explanation_text "
+    "explanation_page answers plots neuron_plots block_plots training_plots "
+    "report_plots comparison_plot depth_plot sparsity_plot energy_plot "
+    "scaling_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill workers step "
-    "inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
+    "checkups inference shrink loop linear_head frozen_teacher teacher_loop finetune_teacher "
     "pretrain_teacher report spans corpora word_rows stages sparse_head baselines recipe memory "
     "estimate ablations depth",
     "benchmarks": "timing joules students training_step scaling cache_reading calibration lif "

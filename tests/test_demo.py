@@ -15,6 +15,7 @@ from spikebert_np.cli import main
 from spikebert_np.commands import demo
 from spikebert_np.data.shipped import TOY, open_cache
 from spikebert_np.data.tokenizer import load_tokenizer
+from spikebert_np.training import report
 
 STUDENTS = ("direct", "distilled", "no_attention")
 
@@ -28,6 +29,7 @@ def tiny_demo(tmp_path_factory):
         patch.setattr(demo, "MODEL", {**demo.MODEL, "width": 16, "mlp_width": 16, "heads": 2})
         patch.setattr(demo, "STAGE1", {**demo.STAGE1, "epochs": 1})
         patch.setattr(demo, "STAGE2", {**demo.STAGE2, "epochs": 2})
+        patch.setattr(report, "FEWEST_STEPS", 1000)  # no figures
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             assert main(["demo", "--seed", "3", "--seeds", "2", "--json"]) == 0
@@ -137,3 +139,7 @@ def test_the_real_demo_shows_what_the_readme_claims(tmp_path, capsys):
     assert row["distilled"] >= 0.90
     assert row["distilled"] >= row["bag_of_words"] + 0.08
     assert row["distilled"] >= row["no_attention"] + 0.08
+    # Nothing of what it trains is unwell.
+    reports = [path.read_text("utf-8") for path in tmp_path.rglob("report.md")]
+    assert len(reports) == 5
+    assert all("nothing to warn of" in text for text in reports)

@@ -7,15 +7,28 @@ import pytest
 from conftest import random_offsets
 
 from spikebert_np.analysis.firing import mean_firing_rate
+from spikebert_np.blocks.encoder_block import encoder_block_backward
+from spikebert_np.blocks.spike_input import spike_input_backward
 from spikebert_np.checking.differences import directional_derivative
 from spikebert_np.checking.gradcheck import relative_error
 from spikebert_np.data.batches import Batch
 from spikebert_np.layers.lif import LIFNeuron
-from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert
+from spikebert_np.models.spikebert import (
+    SpikeBertConfig,
+    SpikeBertOutput,
+    init_spikebert,
+    spikebert_backward,
+)
 from spikebert_np.models.spiking_textcnn import SpikingTextCNNConfig, init_spiking_textcnn
 from spikebert_np.models.textcnn import TextCNNConfig, init_textcnn
 from spikebert_np.training import step as step_module
-from spikebert_np.training.distill import FEATURE_LOSSES, LossWeights, Targets
+from spikebert_np.training.distill import (
+    FEATURE_LOSSES,
+    LossWeights,
+    Targets,
+    distillation_backward,
+    distillation_forward,
+)
 from spikebert_np.training.step import training_step
 from spikebert_np.training.workers import workers
 
@@ -64,12 +77,15 @@ def assert_same(ours, whole):
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_the_parts_add_up(rng, name):
     args = *problem(rng), WEIGHTS[name]
-    whole = training_step(*args, rng=None, parts=1)
+    whole = training_step(*args, rng=None, parts=1, watched=True)
     assert len(whole.caches) == 1
     assert whole.firing_rate() == mean_firing_rate(whole.caches[0])
     for parts in (2, 3):
-        ours = training_step(*args, rng=None, parts=parts)
+        ours = training_step(*args, rng=None, parts=parts, watched=True)
         assert len(ours.caches) == 2  # the second sentence is more than a third
+        assert ours.spike_gradients.keys() == whole.spike_gradients.keys()
+        for layer, norms in whole.spike_gradients.items():
+            np.testing.assert_allclose(ours.spike_gradients[layer], norms, rtol=1e-9)
         assert sum(ours.tokens) == 15
         assert_same(ours, whole)
 
@@ -81,6 +97,30 @@ def test_the_parts_of_a_model_without_taps_add_up(rng):
     args = *problem(rng, init_spiking_textcnn, config), LossWeights(ce=0.7, kl=1.3, rate=20.0)
     whole = training_step(*args, rng=None, parts=1)
     assert_same(training_step(*args, rng=None), whole)
+
+
+def test_the_watched_gradients_are_those_that_flow_on(rng):
+    """What is watched behind a block, led through the block, is what is watched before it."""
+    params, config, batch, targets = problem(rng)
+    weights = LossWeights(ce=1.0)
+    step = training_step(params, config, batch, targets, weights, rng=None, parts=1, watched=True)
+    watched = {}
+    (cache,) = step.caches
+    _, _, loss_cache = distillation_forward(
+        SpikeBertOutput(step.logits, []), batch.ids, batch.offsets, None, targets, weights
+    )
+    dlogits = distillation_backward(loss_cache)[0]
+    spikebert_backward(dlogits, [], cache, watch=watched.__setitem__)
+    assert list(watched) == list(step.spike_gradients) == ["blocks.1", "blocks.0", "encoder"]
+    for name, dx in watched.items():
+        expected = np.linalg.norm(dx.reshape(len(dx), -1), axis=1)  # (T,)
+        np.testing.assert_allclose(step.spike_gradients[name], expected, rtol=1e-12)
+        assert (expected > 0).all()
+    for i, (after, before) in ((1, ("blocks.1", "blocks.0")), (0, ("blocks.0", "encoder"))):
+        dx, _ = encoder_block_backward(watched[after], cache.blocks[i])
+        np.testing.assert_array_equal(dx, watched[before])
+    dinput = spike_input_backward(watched["encoder"], cache.input)
+    np.testing.assert_array_equal(dinput["positions"], step.grads["embedding.positions"])
 
 
 def test_two_workers_and_one_thread_give_the_same_bits(rng):

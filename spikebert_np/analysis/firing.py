@@ -10,29 +10,36 @@ from ..models.spikebert import SpikeBertCache
 from ..models.spiking_textcnn import SpikingTextCNNCache
 
 
-def spike_layers(cache):
-    """{layer: spikes (T, N, D)} of a model's cache, in the order of the network; {} without spikes.
+def neuron_layers(cache):
+    """{layer: LIFCache} of a model's cache, in the order of the network; {} without spikes.
 
-    The names are those of the parameters that make the spikes: `encoder`, then for each block i
-    `blocks.i.ssa.q`, `.k`, `.v`, `.attn`, `.out` (where it has attention), `blocks.i.mlp.up` and
-    `.down`; in a spiking TextCNN `convs.K` for each kernel width K. No array is copied.
+    The names are those of the parameters that feed the neurons: `encoder` (where it is one of
+    neurons), then for each block i `blocks.i.ssa.q`, `.k`, `.v`, `.attn`, `.out` (where it has
+    attention), `blocks.i.mlp.up` and `.down`; in a spiking TextCNN `convs.K` for each kernel width.
     """
-    if isinstance(cache, SpikingTextCNNCache):
-        convs = {f"convs.{conv.windows.width}": conv.unit.lif.s for conv in cache.convs}
-        return {"encoder": _encoder_spikes(cache)} | convs
-    if not isinstance(cache, SpikeBertCache):
+    if not isinstance(cache, SpikeBertCache | SpikingTextCNNCache):
         return {}
-    layers = {"encoder": _encoder_spikes(cache)}
+    encoder = cache.input.encoding.lif
+    layers = {} if encoder is None else {"encoder": encoder}
+    if isinstance(cache, SpikingTextCNNCache):
+        return layers | {f"convs.{conv.windows.width}": conv.unit.lif for conv in cache.convs}
     for i, (ssa, mlp) in enumerate(cache.blocks):
         if ssa is not None:
-            layers[f"blocks.{i}.ssa.q"] = ssa.q.lif.s
-            layers[f"blocks.{i}.ssa.k"] = ssa.k.lif.s
-            layers[f"blocks.{i}.ssa.v"] = ssa.v.lif.s
-            layers[f"blocks.{i}.ssa.attn"] = ssa.attention_lif.s
-            layers[f"blocks.{i}.ssa.out"] = ssa.out.lif.s
-        layers[f"blocks.{i}.mlp.up"] = mlp.up.lif.s
-        layers[f"blocks.{i}.mlp.down"] = mlp.down.lif.s
+            layers[f"blocks.{i}.ssa.q"] = ssa.q.lif
+            layers[f"blocks.{i}.ssa.k"] = ssa.k.lif
+            layers[f"blocks.{i}.ssa.v"] = ssa.v.lif
+            layers[f"blocks.{i}.ssa.attn"] = ssa.attention_lif
+            layers[f"blocks.{i}.ssa.out"] = ssa.out.lif
+        layers[f"blocks.{i}.mlp.up"] = mlp.up.lif
+        layers[f"blocks.{i}.mlp.down"] = mlp.down.lif
     return layers
+
+
+def spike_layers(cache):
+    """{layer: spikes (T, N, D)}, named as in `neuron_layers`, `encoder` always first; {} without
+    spikes. No array is copied."""
+    layers = {name: lif.s for name, lif in neuron_layers(cache).items()}
+    return {"encoder": _encoder_spikes(cache)} | layers if layers else {}
 
 
 def firing_rates(cache):

@@ -83,7 +83,7 @@ class Ablation:
             init = self.to / needs[0] if needs else ""
             self._train(folder, "finetune", self.cache, setup, training, init)
             # Of a hundred runs the weights would fill a disk: config.toml repeats a run.
-            for name in ("model.safetensors", "tokenizer.json", "report.md"):
+            for name in ("model.safetensors", "tokenizer.json"):
                 (folder / name).unlink()
 
         return make
@@ -106,6 +106,7 @@ class Ablation:
             tables=run_tables(stage, cache, settings, name=cache.tokenizer.parent, init=init),
             on_epoch=print_epoch,
             quiet=self.quiet,
+            report=False,
         )
 
 

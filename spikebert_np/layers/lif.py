@@ -170,5 +170,7 @@ def firing_floor(neuron, steps):
     A constant input x charges H[t] - v_reset to x (1 - (1 - 1/tau)^(t+1)), times tau without
     decay_input. tau = 10 with T = 4 needs 2.9 thresholds: almost nothing fires.
     """
+    if neuron.tau == math.inf:  # the limit: nothing leaks
+        return (neuron.v_th - neuron.v_reset) / steps
     floor = (neuron.v_th - neuron.v_reset) / (1 - (1 - 1 / neuron.tau) ** steps)
     return floor if neuron.decay_input else floor / neuron.tau

@@ -6,7 +6,7 @@ Each has a frozen config dataclass and its functions, in the manner of `spikeber
     output, cache = forward(ids, offsets, params, config, *, backend, rng, taps)
     dparams = backward(dlogits, dtaps, cache)        output: .logits (B, C) and .taps
 
-The backward pass of a model that spikes takes `dspike` too (see `spikebert_backward`).
+The backward pass of a model that spikes takes `dspike` and `watch` too (`spikebert_backward`).
 """
 
 from collections.abc import Callable

@@ -266,12 +266,14 @@ def spikebert_forward(
     return SpikeBertOutput(logits, tap_outputs), cache
 
 
-def spikebert_backward(dlogits, dtaps, cache, *, dspike=0.0):
+def spikebert_backward(dlogits, dtaps, cache, *, dspike=0.0, watch=None):
     """The dict of all parameter gradients; `embedding.weight`'s is a RowGradient.
 
     dlogits: (B, C), or None. dtaps: one (N, D_teacher), or None, for each tap of the forward pass.
     dspike: the loss's own gradient to each spike of each layer, one number for all: w_rate / (the
     number of neurons, times T N) where the loss holds w_rate r, r the share of them that fire.
+    watch: called on the way with the names `blocks.i`, the last first, and `encoder`, and the
+    gradient of what each puts out, (T, N, D).
     A parameter that only feeds outputs of gradient None, and no spike that counts, gets no entry.
     """
     dx, dparams = None, {}
@@ -289,8 +291,12 @@ def spikebert_backward(dlogits, dtaps, cache, *, dspike=0.0):
             dparams |= with_prefix(dtap_params, f"taps.{i}.")
         if dx is None:
             continue
+        if watch:
+            watch(f"blocks.{i}", dx)
         dx, dblock = encoder_block_backward(dx, cache.blocks[i], dspike=dspike)  # (T, N, D)
         dparams |= with_prefix(dblock, f"blocks.{i}.")
+    if watch:
+        watch("encoder", dx)
     dparams |= with_prefix(spike_input_backward(dx, cache.input, dspike=dspike), "embedding.")
     return dparams
 

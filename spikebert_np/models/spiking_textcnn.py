@@ -160,10 +160,11 @@ def spiking_textcnn_forward(
     return TextCNNOutput(logits), cache
 
 
-def spiking_textcnn_backward(dlogits, dtaps, cache, *, dspike=0.0):
+def spiking_textcnn_backward(dlogits, dtaps, cache, *, dspike=0.0, watch=None):
     """The dict of all parameter gradients; `embedding.weight`'s is a RowGradient.
 
-    dlogits: (B, C). dtaps: empty, as the taps are. dspike: see `spikebert_backward`.
+    dlogits: (B, C). dtaps: empty, as the taps are. dspike, watch: see `spikebert_backward`; here
+    the names are `convs.K` and `encoder`.
     """
     dparams = {}
     # logits = mean over T of head(features)
@@ -176,11 +177,15 @@ def spiking_textcnn_backward(dlogits, dtaps, cache, *, dspike=0.0):
     for conv, pool, drate in zip(cache.convs, cache.pools, drates, strict=True):
         # rate = mean over tokens of s
         ds = mean_pool_backward(drate, pool)  # (T, N, F)
+        if watch:
+            watch(f"convs.{conv.windows.width}", ds)
         # s = spiking_conv1d(x)
         dx_kernel, dconv = spiking_conv1d_backward(ds, conv, dspike=dspike)  # (T, N, D)
         dparams |= with_prefix(dconv, f"convs.{conv.windows.width}.")
         # x was read by every kernel.
         dx = dx + dx_kernel
+    if watch:
+        watch("encoder", dx)
     # x = spikes of the ids
     dparams |= with_prefix(spike_input_backward(dx, cache.input, dspike=dspike), "embedding.")
     return dparams

@@ -5,7 +5,8 @@ config.toml         model (its kind, too), neuron where it has one, training set
 model.safetensors   the parameters, float32, under their dotted keys
 tokenizer.json      text to ids
 metrics.jsonl       one line an epoch
-report.md           the same for a reader
+health.jsonl        one line a checkup that is kept (`checkups.py`), where there are spikes
+report.md           the same for a reader, with curves.png, health.png, calibration.png
 
 A run that `spikebert shrink` made has its weights in model.safetensors.0, .1, ... (`shards.py`),
 whose sha256 stand in config.toml [weights].

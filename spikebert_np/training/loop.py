@@ -148,14 +148,24 @@ def update(params, grads, state, rate, settings, backend, run):
 
 
 def train(
-    params, config, settings, corpus, *, dev=None, word_rows=None, log, backend="numba", quiet=False
+    params,
+    config,
+    settings,
+    corpus,
+    *,
+    dev=None,
+    word_rows=None,
+    log,
+    checkups=None,
+    backend="numba",
+    quiet=False,
 ):
     """Train in place for settings.epochs.
 
     params: changed in place. corpus, dev: Corpus; with dev, the epoch of the best dev accuracy is
     kept, else the last. word_rows: (V, D_emb), needed where w_emb > 0. log: called with a dict
-    after each epoch. quiet: no progress bar. On how many cores it runs does not change
-    the numbers.
+    after each epoch. checkups: the Checkups that look at the network on the way, if any. quiet: no
+    progress bar. On how many cores it runs, and whether it is looked at, changes no number.
     Returns the kept parameters. Raises InputError if the loss overflows.
     """
     from tqdm import tqdm
@@ -177,10 +187,14 @@ def train(
         nonlocal state, step
         batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
         targets = batch_targets(corpus, index, weights, word_rows, dtype)
+        due = checkups is not None and checkups.due(step)
         result = training_step(
-            params, config, batch, targets, weights, rng=rng, backend=backend, run=run
+            params, config, batch, targets, weights, rng=rng, backend=backend, run=run, watched=due
         )
-        if not np.isfinite(result.loss):
+        finite = np.isfinite(result.loss)
+        if due or (checkups is not None and not finite):
+            checkups.examine(step, result)
+        if not finite:
             raise InputError(
                 f"the loss is {result.loss} at step {step + 1}: lower --learning-rate (now "
                 f"{settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..analysis.health import floor_warning
 from ..errors import InputError
 from ..models.kinds import KINDS, kind_of
 from ..process import EVENTS_UP_TO, events_up_to
 from .checkpoint import config_tables, dataclass_from, save_weights, write_config
+from .checkups import Checkups, say
 from .corpora import has_hidden, stage_corpora
 from .loop import train
-from .report import run_report
+from .report import write_report
 from .word_rows import starting_rows, teacher_word_rows
 
 # What the cache decides of a student, whatever else is chosen.
@@ -66,7 +68,12 @@ def student_config(cache, *, kind="spikebert", where="the model's settings", **c
 
 
 def new_student(cache, config, settings):
-    """Starting parameters: random, but for the word embeddings if settings say so."""
+    """Starting parameters: random, but for the word embeddings if settings say so.
+
+    Warns on standard error where its neurons will hardly fire.
+    """
+    if kind_of(config).spikes and (warning := floor_warning(config.neuron, config.steps)):
+        say(warning)
     params = kind_of(config).init(config, np.random.default_rng(settings.seed))
     if settings.embedding != "random":
         _check_embedding_width(cache, config)
@@ -190,12 +197,24 @@ def run_tables(stage, cache, settings, *, name, more=(), init=""):
 
 
 def run_stage(
-    out, stage, cache, params, config, settings, *, more=(), tables, on_epoch=None, quiet=False
+    out,
+    stage,
+    cache,
+    params,
+    config,
+    settings,
+    *,
+    more=(),
+    tables,
+    on_epoch=None,
+    quiet=False,
+    report=True,
 ):
     """Train one stage and write its run folder, whole or not at all.
 
     stage: "pretrain" or "finetune". more: as in `stage_corpora`. params: the start, changed in
     place. tables: what more stands in config.toml. on_epoch: called with each epoch's record.
+    report: write report.md too, and its figures.
     Returns the parameters kept and the records. Raises InputError where the stage does not fit the
     cache, or `out` cannot be written.
     """
@@ -203,7 +222,7 @@ def run_stage(
     corpus, dev = stage_corpora(cache, stage, more)
     check_fit(cache, stage, corpus, dev, config, settings)
     word_rows = starting_rows(cache, settings) if settings.w_emb else None
-    records = []
+    records, checkups = [], Checkups() if kind_of(config).spikes else None
     with new_run_folder(out.resolve()) as folder:
         with _writing(out):
             write_config(folder, config_tables(config) | tables)
@@ -217,10 +236,24 @@ def run_stage(
                 on_epoch(record)
 
         params = train(
-            params, config, settings, corpus, dev=dev, word_rows=word_rows, log=log, quiet=quiet
+            params,
+            config,
+            settings,
+            corpus,
+            dev=dev,
+            word_rows=word_rows,
+            log=log,
+            checkups=checkups,
+            quiet=quiet,
         )
         with _writing(out):
             save_weights(folder, params, cache.tokenizer)
-            report = run_report(out, stage, config, settings, tables, records)
-            (folder / "report.md").write_text(report, "utf-8")
+            if checkups:
+                health = "".join(json.dumps(record) + "\n" for record in checkups.records)
+                (folder / "health.jsonl").write_text(health, "utf-8")
+            if report:
+                write_report(
+                    folder, out, stage, cache, dev, params, config, settings, tables, records,
+                    checkups,
+                )  # fmt: skip
     return params, records

@@ -41,6 +41,9 @@ class Step(NamedTuple):
     logits: np.ndarray  # (B, C)
     caches: list  # of the forward pass, one a part
     tokens: list  # N_p
+    # {layer: (T,)}, the norm of the loss's gradient to all that it puts out at each spike step:
+    # of the layers that the model's backward pass lets `watch`; None where nobody watches.
+    spike_gradients: dict | None
 
     def firing_rate(self):
         """The share of all neurons that fired, or None for a model without spikes."""
@@ -49,13 +52,24 @@ class Step(NamedTuple):
 
 
 def training_step(
-    params, config, batch, targets, weights, *, rng, backend="numba", parts=PARTS, run=map
+    params,
+    config,
+    batch,
+    targets,
+    weights,
+    *,
+    rng,
+    backend="numba",
+    parts=PARTS,
+    run=map,
+    watched=False,
 ):
     """The Step of a Batch and its Targets.
 
     rng: each part draws its dropout from a child of this Generator; None for a pass without.
     parts: at most so many; a model whose sentences see each other has one. run: `map`, or that of
-    `training.workers`, which takes the parts through the network at once.
+    `training.workers`, which takes the parts through the network at once. watched: measure the
+    Step's spike_gradients, where the model spikes.
     Raises ValueError where the firing of a model without spikes is weighed.
     """
     kind = kind_of(config)
@@ -82,21 +96,31 @@ def training_step(
     )
     dlogits, dtaps, dembedding = distillation_backward(loss_cache)
     penalty = {}
+    watched = watched and kind.spikes
     if weights.rate:
         losses["rate"] = rate = _firing_rate(caches, counts)
         loss += weights.rate * rate
         spikes = sum(s.size for cache in caches for s in spike_layers(cache).values())
         penalty = {"dspike": weights.rate / spikes}
 
-    def backward(own_sentences, own_tokens, cache):
+    squares = [{} for _ in spans]  # {layer: (T,)} a part
+
+    def backward(own_sentences, own_tokens, cache, own_squares):
+        def watch(name, dx):
+            own_squares[name] = np.einsum("tnd,tnd->t", dx, dx)
+
         own_dlogits = None if dlogits is None else dlogits[own_sentences]  # (B_p, C)
         own_dtaps = [None if dtap is None else dtap[own_tokens] for dtap in dtaps]  # (N_p, ...)
-        return kind.backward(own_dlogits, own_dtaps, cache, **penalty)
+        more = penalty | ({"watch": watch} if watched else {})
+        return kind.backward(own_dlogits, own_dtaps, cache, **more)
 
-    grads = sum_gradients(list(run(backward, sentences, tokens, caches)))
+    grads = sum_gradients(list(run(backward, sentences, tokens, caches, squares)))
     if dembedding is not None:
         grads["embedding.weight"] = add_row_gradients(grads["embedding.weight"], dembedding)
-    return Step(loss, losses, grads, output.logits, list(caches), counts)
+    spike_gradients = None
+    if watched:
+        spike_gradients = {name: np.sqrt(sum(own[name] for own in squares)) for name in squares[0]}
+    return Step(loss, losses, grads, output.logits, list(caches), counts, spike_gradients)
 
 
 def _firing_rate(caches, tokens):
