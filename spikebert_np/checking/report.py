@@ -116,7 +116,7 @@ class GradReport(NamedTuple):
             where = row.note
             if row.index is not None and not where:
                 place = ", ".join(map(str, row.index))
-                where = f"[{place}] returned {row.ours:.6g}, right {row.expected:.6g}"
+                where = f"[{place}] ours {row.ours:.6g}, expected {row.expected:.6g}"
             error = "-" if np.isnan(row.error) else f"{row.error:.1e}"
             shape = "x".join(map(str, row.shape)) or "scalar"
             yield (row.name, shape, error, f"{row.bound:.0e}", row.verdict, where)
@@ -158,15 +158,3 @@ class GradReport(NamedTuple):
             )
             out.append(f"<p>Likely mistakes:</p><ol>{''.join(items)}</ol>")
         return "".join(out)
-
-
-class AnswerReport(GradReport):
-    """The same of values and words that were written down: one row a question."""
-
-    __slots__ = ()
-
-    def cells(self):
-        """The table's header and rows, as strings."""
-        yield ("question", "your answer", "verdict")
-        for row in self.rows:
-            yield (row.name, row.note, row.verdict)
