@@ -16,6 +16,7 @@ from .commands import (
     explain,
     explore,
     gradcheck,
+    grade,
     probe,
     recipes,
     reproduce,
@@ -58,6 +59,7 @@ def build_parser():
         sparsity,
         energy,
         gradcheck,
+        grade,
         bench,
     ):
         module.register(commands)

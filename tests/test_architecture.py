@@ -44,7 +44,8 @@ ORDER = {
     "commands": "options data teacher_cache teacher_run teacher_finetune teacher_train "
     "teacher_verify teacher student_flags train use explain explore_server explore probe shrink "
     "demo recipes steps results materials reproduction reproduce ablation ablation_table ablate "
-    "depth sparsity energy_networks energy gradcheck bench_scaling bench_calibration bench",
+    "depth sparsity energy_networks energy gradcheck grade "
+    "bench_scaling bench_calibration bench",
     "data": "work_folder download formats readers split sentences tokenizer hidden_rows "
     "corpus batches sst2 masking vocabulary pretrained teacher_cache teacher_cache_shards "
     "teacher_cache_writer toy_reviews shipped check",
@@ -53,7 +54,8 @@ ORDER = {
     "block_hypotheses textcnn_hypotheses rate_hypotheses diagnosis cases mutant layer_mutants "
     "lif_mutants block_mutants textcnn_mutants rate_mutants mutants exercise bug_hunt chapter_00 "
     "chapter_01 chapter_02 chapter_03 chapter_04 chapter_05 chapter_06 chapter_07 chapter_08 "
-    "chapter_09 chapter_10 chapter_11 chapter_12 exercises",
+    "chapter_09 chapter_10 chapter_11 chapter_12 exercises grading_wire grading_peer grading_guard "
+    "grading_worker grading_copy grading_process grading_session grading",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

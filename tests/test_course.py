@@ -3,6 +3,8 @@ and every cell runs."""
 
 import inspect
 import json
+import subprocess
+import sys
 
 import build
 import numpy as np
@@ -132,11 +134,11 @@ def test_a_stale_notebook_and_an_orphan_are_found(tmp_path, monkeypatch):
     (tmp_path / "solutions").mkdir()
     (tmp_path / "99_gone.ipynb").write_text("{}")
     source = tmp_path / "src" / "20_x.py"
-    source.write_text("# %%\nx = 1\n")
+    source.write_text("# %% [markdown]\n# # A title\n\n# %%\nx = 1\n")
     for path, text in build.outputs().items():
         path.write_text(text, encoding="utf-8")
     assert list(build.faults()) == ["99_gone.ipynb has no source: remove it"]
-    source.write_text("# %%\nx = 2\n")
+    source.write_text("# %% [markdown]\n# # A title\n\n# %%\nx = 2\n")
     assert sum("is stale" in fault for fault in build.faults()) == 2
 
 
@@ -159,6 +161,58 @@ def test_what_is_shown_before_its_checker_is_found(tmp_path, monkeypatch):
     (fault,) = build.misplaced([text, task, shown, check], path)
     assert "lif_step_forward before 4.2" in fault
     assert list(build.misplaced([text, task], path))  # no checker
+
+
+def test_what_a_notebook_takes_from_a_file_of_exercises_must_be_given(tmp_path):
+    source = """from spikebert_np.checking import chapter_04 as chapter, exercises as checks
+from spikebert_np.checking.chapter_02 import RIDDLE, NEURON
+
+chapter.flow(chapter.wrong_steps)
+"""
+    faults = list(build.not_given([Cell("code", source, 1)], tmp_path / "04_x.py"))
+    assert [fault.split(":")[0] for fault in faults] == [
+        "04_x.py takes NEURON from chapter_02.py",
+        "04_x.py takes wrong_steps from chapter_04.py",
+    ]
+
+
+# --- Colab ----------------------------------------------------------------------------------------
+
+
+def test_every_notebook_opens_in_colab_and_installs_the_package():
+    assert LEARNERS
+    for path in (*LEARNERS, *SOLUTIONS):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        title, setup = ("".join(cell["source"]) for cell in cells[:2])
+        place = path.relative_to(build.HERE.parent).as_posix()
+        assert title.startswith("# ")
+        assert f"/github/{build.REPOSITORY}/blob/main/{place})" in title.splitlines()[2]
+        assert (cells[1]["cell_type"], cells[1]["metadata"]) == ("code", {})
+        assert f"github.com/{build.REPOSITORY}.git" in setup
+        assert all("colab" not in line for cell in cells[2:] for line in cell["source"])
+
+
+@pytest.mark.parametrize("importable", [True, False])
+def test_the_set_up_cell_installs_what_is_not_there_and_nothing_else(importable):
+    """In a fresh process without site-packages, with pip's process recorded and not run."""
+    _, setup, *_ = json.loads(LEARNERS[0].read_text(encoding="utf-8"))["cells"]
+    record = "import subprocess, sys\nran = []\nsubprocess.check_call = ran.append\n"
+    find = f"sys.path.append({str(build.HERE.parent)!r})\n" if importable else ""
+    source = record + find + "".join(setup["source"]) + "\nprint(ran == [], *sum(ran, []))\n"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, check=True
+    )
+    nothing, *command = done.stdout.split()
+    assert nothing == str(importable)
+    if not importable:
+        address = f"git+https://github.com/{build.REPOSITORY}.git"
+        assert command == [sys.executable, "-m", "pip", "install", "-q", address]
+
+
+def test_a_source_begins_with_its_title(tmp_path):
+    cells = read(tmp_path, "# %%\nx = 1\n")
+    with pytest.raises(SourceError, match=r"04_x\.py:1: the first cell is text"):
+        build.ready_for_colab(cells, tmp_path / "04_x.py", "04_x.ipynb")
 
 
 # --- the checkers -------------------------------------------------------------------------------

@@ -19,20 +19,43 @@ function, and holds one region:
 In the learner's notebook the region is `raise NotImplementedError("Exercise 4.2 lif_backward")`. A
 later cell calls its checker, `checks.ex_04_2(lif_backward)`.
 
+Under the title, the first line of each source, comes a badge that opens the notebook in Colab, and
+then a cell that installs the package where there is none. No source holds either.
+
 jupytext and nbformat are not used. What the course needs of the percent format and of the notebook
 format is this file; a dependency would add more than it takes away, and its next release could
 change the bytes.
 """
 
 import argparse
+import ast
 import json
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 REGION = re.compile(r"^( *)# BEGIN SOLUTION (\d+\.\d+)\n(.*?)^ *# END SOLUTION\n", re.M | re.S)
+# Where the repository is published on GitHub: the one place that says so. Colab reads it there.
+REPOSITORY = "spikebert-np/spikebert_np"
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{repository}/blob/main/tutorials/{name})\n"
+)
+SETUP = """\
+# For Colab: installs the package. Where it is installed already, this does nothing.
+import importlib
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("spikebert_np") is None:
+    address = "git+https://github.com/{repository}.git"
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", address])
+    importlib.invalidate_caches()
+"""
 TELLING = 30  # a line of a solution at least this long is found nowhere in the learner's notebook
 
 
@@ -122,6 +145,19 @@ def _checked(cell, path):
     return cell
 
 
+def ready_for_colab(cells, path, name):
+    """The cells of a source, and the badge and the set-up cell of the notebook `name`."""
+    title, *rest = cells
+    heading, _, text = title.source.partition("\n")
+    if title.kind != "markdown" or not heading.startswith("# "):
+        raise SourceError(
+            f"{path.name}:{title.line}: the first cell is text, and begins `# # Title`"
+        )
+    badge = BADGE.format(repository=REPOSITORY, name=name)
+    setup = Cell("code", SETUP.format(repository=REPOSITORY), title.line)
+    return [title._replace(source=f"{heading}\n\n{badge}{text}"), setup, *rest]
+
+
 def notebook(cells, *, solved):
     """The notebook as text: the same cells give the same bytes."""
     entries = []
@@ -149,10 +185,10 @@ def outputs():
     """{path: text} of all notebooks, as they should be."""
     made = {}
     for path in sources():
-        cells = read_cells(path)
-        name = path.with_suffix(".ipynb").name
-        made[HERE / name] = notebook(cells, solved=False)
-        made[HERE / "solutions" / name] = notebook(cells, solved=True)
+        for folder in ("", "solutions/"):
+            name = folder + path.with_suffix(".ipynb").name
+            cells = ready_for_colab(read_cells(path), path, name)
+            made[HERE / name] = notebook(cells, solved=bool(folder))
     return made
 
 
@@ -171,6 +207,7 @@ def faults():
         if learner in on_disk:
             yield from leaks(read_cells(path), learner)
         yield from misplaced(read_cells(path), path)
+        yield from not_given(read_cells(path), path)
 
 
 def leaks(cells, learner):
@@ -214,6 +251,24 @@ def misplaced(cells, path):
                 f"{path.name}:{cell.line}: {cell.exercise} asks for {cell.answer}; its exercise is "
                 f"named {EXERCISES[cell.exercise].name}"
             )
+
+
+def not_given(cells, path):
+    """What a notebook takes from a file of exercises that does not give it: a grader would not."""
+    source = "\n".join(cell.source for cell in cells if cell.kind == "code")
+    nodes, package = list(ast.walk(ast.parse(source))), "spikebert_np.checking"
+    chapters, taken = {}, set()  # {name in the notebook: chapter_NN}; {(chapter_NN, name)}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            chapters |= {a.asname or a.name: a.name for a in node.names if "chapter_" in a.name}
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(f"{package}.chapter_"):
+            taken |= {(node.module.rpartition(".")[2], alias.name) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            taken |= {(chapters[node.value.id], node.attr)} if node.value.id in chapters else set()
+    for chapter, name in sorted(taken):
+        if name not in getattr(import_module(f"{package}.{chapter}"), "__all__", ()):
+            yield f"{path.name} takes {name} from {chapter}.py: write it into __all__ there"
 
 
 def main():

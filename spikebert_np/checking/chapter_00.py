@@ -9,6 +9,9 @@ from .differences import numerical_vjp
 from .exercise import Wrong, backward, function, prediction
 from .report import compare
 
+# What the notebook takes from here: all that an answer may have while it is marked.
+__all__ = ["BUGS", "STEPS", "difference_errors"]
+
 # --- 0.1 centred differences --------------------------------------------------------------------
 
 

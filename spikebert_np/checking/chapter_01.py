@@ -21,6 +21,9 @@ def changed(right, **edits):
     return wrong
 
 
+# What the notebook takes from here: all that an answer may have while it is marked.
+__all__ = ["BUGS", "SPREADS", "sizes"]
+
 # --- 1.1 linear ---------------------------------------------------------------------------------
 
 ex_01_1 = backward("1.1", "linear", wrong=[

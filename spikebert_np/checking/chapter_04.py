@@ -10,6 +10,9 @@ from .exercise import Wrong, backward, prediction
 from .gradcheck import check_gradients
 from .mutants import MUTANTS
 
+# What the notebook takes from here: all that an answer may have while it is marked.
+__all__ = ["BUGS", "NEURON", "flow"]
+
 # --- 4.1 one step, 4.2 all steps, 4.3 through the reset -----------------------------------------
 
 DETACHED = {"reset": "hard", "detach_reset": True, "decay_input": True}

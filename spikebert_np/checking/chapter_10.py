@@ -38,21 +38,21 @@ def compiled(exercise, draw, twin, outputs, *, dtype=np.float64, bound=1e-12, mi
     """The exercise, whose answer is also compiled, and held beside what NumPy gives.
 
     draw, outputs: those of the exercise. twin: of the arguments, the package's own NumPy.
-    mistake: the Suggestion where this alone fails. What is no function of Python's (the answer in
-    another process) is called as it is.
+    mistake: the Suggestion where this alone fails. An answer in another process is compiled there.
     """
 
-    def examine(answer, *seed):
-        report = exercise.examine(answer, *seed)
+    def examine(answer, seed):
+        report = exercise.examine(answer, seed)
         if not report.passed:
             return report
         from numba import njit
         from numba.core.errors import NumbaError
 
-        args = in_dtype(draw(np.random.default_rng(*seed or (0,))), dtype)
+        args = in_dtype(draw(np.random.default_rng(seed)), dtype)
         expected = twin(*args)
         plain = getattr(answer, "py_func", answer)
-        kernel = njit(error_model="numpy")(plain) if inspect.isfunction(plain) else answer
+        there = getattr(answer, "compiled", None)
+        kernel = there or njit(error_model="numpy")(plain)
         try:
             ours = kernel(*args)
         except NumbaError as error:

@@ -10,6 +10,9 @@ from ..analysis.operations import count_bert, count_student, linear_counts, with
 from ..models.spikebert import SpikeBertConfig, init_spikebert, spikebert_forward
 from .exercise import Wrong, function, prediction
 
+# What the notebook takes from here: all that an answer may have while it is marked.
+__all__ = ["CHOICES", "PAPER", "spikes"]
+
 # --- 11.1 multiply-accumulates by hand ------------------------------------------------------------
 
 

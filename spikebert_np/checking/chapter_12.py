@@ -47,8 +47,8 @@ def by_differences(number, reference, constant, *, resets, wrong, hides):
     are those of a wrong answer, they are taken for its mistake.
     """
 
-    def examine(answer, *seed):
-        for twin, x in twins(resets, *seed or (0,)):
+    def examine(answer, seed):
+        for twin, x in twins(resets, seed):
             frozen = lif_forward(x, neuron=twin)[1] if twin.detach_reset else None
 
             def forward(x, value, twin=twin, frozen=frozen):

@@ -69,7 +69,7 @@ class Exercise(NamedTuple):
     name: str  # of the function that the learner writes
     reference: Callable  # ours
     wrong: tuple  # Wrong: each must fail
-    examine: Callable  # of an answer: a GradReport
+    examine: Callable  # of an answer and a seed: a GradReport
     hides: tuple  # names of our functions that are not shown before the checker
 
     @property
@@ -82,13 +82,13 @@ class Exercise(NamedTuple):
         print(verdict)
         return verdict
 
-    def judge(self, answer):
-        """The Verdict on an answer."""
+    def judge(self, answer, seed=0):
+        """The Verdict on an answer, by the numbers that the seed draws."""
         if not callable(answer):
             message = f"The answer is a function; this is a {type(answer).__name__}."
             return Verdict(self, FAIL, None, message, self.reference)
         try:
-            report = self.examine(answer)._replace(title=f"Exercise {self.title}")
+            report = self.examine(answer, seed)._replace(title=f"Exercise {self.title}")
         except NotImplementedError:
             message = "Not solved yet: what follows goes on with our own answer."
             return Verdict(self, UNSOLVED, None, message, self.reference)
@@ -115,7 +115,7 @@ def _told(error, answer):
     return message
 
 
-def backward(number, case, *, name=None, variant=None, wrong=(), seed=0):
+def backward(number, case, *, name=None, variant=None, wrong=()):
     """A backward pass, checked as `cases.check` does: by differences, in each setting of the case.
 
     case: its name in `CASES`. name: of the answer, by default that of ours. variant: settings that
@@ -129,7 +129,7 @@ def backward(number, case, *, name=None, variant=None, wrong=(), seed=0):
         and all(wanted.get(key, value) == value for key, value in mutant.where.items())
     ]  # fmt: skip
 
-    def examine(answer):
+    def examine(answer, seed):
         return check(case, backward=answer, variant=variant, seed=seed)
 
     own = chosen.backward.__name__
@@ -158,9 +158,9 @@ def function(number, reference, draw, *, name=None, outputs=("output",), wrong=(
         faults = written("your function", args, given, names)
         return tuple(np.asarray(value, dtype=np.float64) for value in returned), faults
 
-    def examine(answer):
-        for seed in range(draws):
-            args = draw(np.random.default_rng(seed))
+    def examine(answer, seed):
+        for number in range(seed, seed + draws):
+            args = draw(np.random.default_rng(number))
             expected, _ = run(reference, args)
             ours, faults = run(answer, args)
             triples = zip(outputs, ours, expected, strict=True)
@@ -206,7 +206,7 @@ def prediction(number, truth, *, name="prediction", wrong=(), tolerance=1e-2):
     values are not printed.
     """
 
-    def examine(answer):
+    def examine(answer, seed):
         given, right = answer(), truth()
         if not isinstance(given, dict):
             raise TypeError(f"it must return a dict with the keys {', '.join(right)}")

@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+from .options import aligned
+
 # A mutant of a block is differenced and diagnosed in seconds; a right pass, in tenths of one.
 MUTANT_SEEDS = 3
 
@@ -101,7 +103,7 @@ def run_gradcheck(args):
         mutants, table = _check_mutants(chosen, args.seeds)
         missed = mutants["total"] - mutants["caught"]
         if args.mutants:
-            print("\n" + "\n".join(_aligned(table)))
+            print("\n" + "\n".join(aligned(table)))
         if args.json:
             worst = max(tally["worst"] for tally in tallies)
             print(json.dumps({**totals, "worst": worst, "mutants": mutants}))
@@ -157,13 +159,7 @@ def _table(tallies):
             str(tally["checked"]), f"{tally['worst']:.1e}", f"{tally['bound']:.0e}",
             str(tally["kinks"]), verdict,
         ))  # fmt: skip
-    return _aligned(rows)
-
-
-def _aligned(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    return aligned(rows)
 
 
 def _check_mutants(cases, seeds):

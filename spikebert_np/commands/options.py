@@ -1,7 +1,7 @@
 """Command-line flags and TOML tables from the fields of a config dataclass.
 
-A flag overrides the file given with --config, which overrides the default. And output that may be
-cut off without ending the work.
+A flag overrides the file given with --config, which overrides the default. And tables for a
+terminal, and output that may be cut off without ending the work.
 """
 
 import argparse
@@ -69,6 +69,13 @@ def at_least(least):
         return int(text)
 
     return parse
+
+
+def aligned(rows):
+    """The lines of a table of strings, its columns as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 @contextmanager
