@@ -33,7 +33,16 @@ setup(
         "filelock>=3.12",
     ],
     extras_require={
-        "notebooks": ["jupyter>=1.0"],
+        "notebooks": ["jupyter>=1.0", "ipywidgets>=8.0"],
+        # Exactly these: a warning fails the build, and another version has others.
+        "site": [
+            "sphinx==9.0.4",
+            "myst-nb==1.4.0",
+            "myst-parser==5.2.0",
+            "sphinx-book-theme==1.4.0",
+            "math-core==0.9.0",
+            "ziamath==0.13",
+        ],
         "test": ["pytest>=8.0", "pytest-cov>=5.0", "hypothesis>=6.100", "ruff>=0.6"],
         "oracles": [
             "torch>=2.6",

@@ -32,7 +32,7 @@ ORDER = {
     "feed_forward pooler_head masked_lm_head",
     "models": "spikebert bert bert_checkpoint textcnn spiking_textcnn kinds bag_of_words",
     "analysis": "firing health operations energy energy_table explanation explanation_text "
-    "explanation_page answers plots neuron_plots block_plots training_plots "
+    "explanation_page answers plots neuron_plots sliders block_plots training_plots "
     "report_plots comparison_plot depth_plot sparsity_plot energy_plot "
     "scaling_plot attention_cost",
     "training": "ranges optim_numba optim schedule shards checkpoint resume distill workers step "

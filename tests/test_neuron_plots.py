@@ -7,6 +7,7 @@ import pytest
 
 from spikebert_np.analysis import neuron_plots as plots
 from spikebert_np.layers.lif import LIFNeuron, lif_forward
+from spikebert_np.layers.surrogate import SURROGATES
 
 X = np.array([2.0, 3.0, 2.0, 4.0])
 NEURON = LIFNeuron(tau=4.0)
@@ -20,6 +21,7 @@ def pictures():
         "membrane": plots.membrane(X, cache, title="a title"),
         "raster": plots.raster(np.outer(s, [1, 0, 1]), title="a title"),
         "surrogates": plots.surrogates(),
+        "under_the_slope": plots.under_the_slope(cache, title="a title"),
         "gradient_map": plots.gradient_map(gradients, title="a title", spikes=np.eye(4)[:, :2]),
         "curves": plots.curves(X, {"a": X}, title="a title", xlabel="x (steps)", ylabel="y"),
         "attention_maps": plots.attention_maps(MAPS, ["a", "b"], title="a title"),
@@ -27,7 +29,8 @@ def pictures():
     }
 
 
-NAMES = ["membrane", "raster", "surrogates", "gradient_map", "curves", "attention_maps", "bars"]
+NAMES = ["membrane", "raster", "surrogates", "under_the_slope", "gradient_map", "curves",
+         "attention_maps", "bars"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,6 +66,16 @@ def test_every_surrogates_area_is_one():
     labels = [text.get_text() for text in left.get_legend().get_texts()]
     assert len(labels) == 5
     assert all(label.endswith("area 1.00") for label in labels)
+
+
+def test_each_step_stands_on_the_slope_at_its_membrane():
+    (axis,) = pictures()["under_the_slope"].figure.axes
+    _, dots = axis.lines
+    np.testing.assert_array_equal(dots.get_xdata(), np.array([0.5, 1.125, 0.5, 1.375]) - 1)
+    np.testing.assert_array_equal(
+        dots.get_ydata(), SURROGATES["atan"].derivative(dots.get_xdata(), 2.0)
+    )
+    assert [text.get_text() for text in axis.texts] == ["t = 0", "t = 1", "t = 2", "t = 3"]
 
 
 def test_a_gradient_map_is_white_at_zero():

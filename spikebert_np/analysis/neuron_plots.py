@@ -122,6 +122,29 @@ def surrogates(names=tuple(SURROGATES), alpha=2.0):
     return Picture(figure)
 
 
+def under_the_slope(cache, *, title):
+    """The slope σ' of one neuron, and where the membrane of each step stands on it.
+
+    h and s of the cache: (T,), or (T, 1, 1).
+    """
+    neuron = cache.neuron
+    derivative = SURROGATES[neuron.surrogate].derivative
+    u = np.linspace(-2, 2, 801)
+    at = np.ravel(cache.h) - neuron.v_th
+    figure, (axis,) = _axes(size=(7, 3.6))
+    axis.plot(u, derivative(u, neuron.alpha), color=BLUE, linewidth=1.6)
+    axis.vlines(at, 0, derivative(at, neuron.alpha), color=VERMILLION, linestyle=":")
+    axis.plot(at, derivative(at, neuron.alpha), "o", color=VERMILLION, ms=5)
+    for t, x in enumerate(at):  # by turns on either side: neighbours do not overlap
+        side, shift = ("left", 6) if t % 2 else ("right", -6)
+        place = {"xytext": (shift, 0), "textcoords": "offset points", "ha": side}
+        axis.annotate(f"t = {t}", (x, derivative(x, neuron.alpha)), **place, fontsize=8)
+    axis.set_xlabel("u = H - v_th (units of membrane)")
+    axis.set_ylabel("slope σ'(u) (per unit)")
+    axis.set_title(title, loc="left")
+    return Picture(figure)
+
+
 def gradient_map(gradients, *, title, spikes=None):
     """Gradients over (t, neuron), {panel's name: (T, n)}, on one scale: blue below 0, red above.
 

@@ -90,12 +90,12 @@ NEURON = LIFNeuron(tau=5.0)
 FIRE_AT = (None, 1, 3, 4)  # each neuron's only spike
 
 
-def flow(neuron):
+def flow(neuron, steps=STEPS):
     """dX (T, n) of the spikes of the last step alone, and the spikes S (T, n)."""
-    x = np.full((STEPS, 1, len(FIRE_AT)), 0.6)
+    x = np.full((steps, 1, len(FIRE_AT)), 0.6)
     for i, t in enumerate(FIRE_AT):
-        if t is not None:
-            x[t, 0, i] = 7.0
+        if t is not None and t < steps:
+            x[t, 0, i] = 1.4 * neuron.tau  # enough, whatever is left of what came before
     s, cache = lif_forward(x, neuron=neuron)
     ds = np.zeros_like(x)
     ds[-1] = 1.0

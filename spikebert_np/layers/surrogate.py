@@ -6,13 +6,13 @@ A spike is s = Θ(u), u = H - v_th, whose derivative is zero almost everywhere. 
 sharpens it. The primitive σ is what a smooth twin fires with, so that σ' can be checked by finite
 differences. The conventions of alpha are SpikingJelly's.
 
-| name         | σ'(u)                            | peak    | support    | SpikingJelly         |
-|--------------|----------------------------------|---------|------------|----------------------|
-| atan         | (α/2) / (1 + (π α u / 2)²)       | α/2     | all u      | `ATan`               |
-| sigmoid      | α ς(αu) (1 - ς(αu))              | α/4     | all u      | `Sigmoid`            |
-| fast_sigmoid | (α/2) / (1 + α|u|)²              | α/2     | all u      | `SoftSign`           |
-| triangle     | α max(1 - α|u|, 0)               | α       | |u| < 1/α  | `PiecewiseQuadratic` |
-| rectangle    | α if |u| < 1/(2α) else 0         | α       | |u| < 1/2α | `Rect`               |
+| name         | σ'(u)                       | peak | support         | SpikingJelly         |
+|--------------|-----------------------------|------|-----------------|----------------------|
+| atan         | (α/2) / (1 + (π α u / 2)²)  | α/2  | all u           | `ATan`               |
+| sigmoid      | α ς(αu) (1 - ς(αu))         | α/4  | all u           | `Sigmoid`            |
+| fast_sigmoid | (α/2) / (1 + α abs(u))²     | α/2  | all u           | `SoftSign`           |
+| triangle     | α max(1 - α abs(u), 0)      | α    | abs(u) < 1/α    | `PiecewiseQuadratic` |
+| rectangle    | α if abs(u) < 1/(2α) else 0 | α    | abs(u) < 1/(2α) | `Rect`               |
 
 ς is the logistic function. All functions are elementwise and keep the dtype of u.
 """

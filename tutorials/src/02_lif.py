@@ -20,6 +20,7 @@ import inspect
 import numpy as np
 
 from spikebert_np.analysis import neuron_plots as plots
+from spikebert_np.analysis.sliders import sliders
 from spikebert_np.checking import exercises as checks
 from spikebert_np.layers import lif
 from spikebert_np.layers.lif import LIFNeuron
@@ -212,6 +213,24 @@ plots.raster(s[:, 0], title="Twenty neurons with more and more input")
 
 # %%
 print(inspect.getsource(lif.lif_forward))
+
+# %% [markdown]
+# One neuron again, with the input 1.6 for seven steps, and then nothing. Move $\tau$ and $v_\text{th}$.
+# The larger $\tau$, the slower the membrane climbs, and the slower it falls when the input has ended.
+# From which $\tau$ on is the neuron mute? Section 5 says it without trying. (Where nothing can be moved
+# you see $\tau = 4$ and $v_\text{th} = 1$.)
+
+
+# %%
+def one_neuron(tau=4.0, v_th=1.0):
+    x = np.array([1.6] * 7 + [0.0] * 5)
+    s, cache = lif.lif_forward(x, neuron=LIFNeuron(tau=tau, v_th=v_th))
+    return plots.membrane(
+        x, cache, title=f"tau = {tau:.1f}, v_th = {v_th:.1f}, spikes: {s.sum():.0f}"
+    )
+
+
+sliders(one_neuron, tau=(1.0, 12.0), v_th=(0.2, 2.0))
 
 # %% [markdown]
 # ## 5. Who never fires?

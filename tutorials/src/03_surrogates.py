@@ -23,6 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from spikebert_np.analysis import neuron_plots as plots
+from spikebert_np.analysis.sliders import sliders
 from spikebert_np.checking import chapter_03 as chapter
 from spikebert_np.checking import exercises as checks
 from spikebert_np.checking.bug_hunt import show_bugs
@@ -306,6 +307,21 @@ for alpha in (0.5, 2.0, 8.0, 32.0):
     s, cache = lif_forward(0.4 * INPUT, neuron=replace(NEURON, alpha=alpha))
     ds = np.full_like(s, s.sum() - TARGET)  # dL/dS[t] = n - 2 at every step
     print(f"alpha = {alpha:4}: dL/dw = {np.sum(lif_backward(ds, cache) * INPUT):.2f}")
+
+# %% [markdown]
+# The same neuron on its slope: a dot for each step, at its $u = H - v_\text{th}$. Move $\alpha$ up, and
+# the bump grows tall and leaves the dots behind. Move $w$: the nearer a step comes to the threshold, the
+# more its dot counts.
+
+
+# %%
+def on_the_slope(alpha=2.0, w=0.4):
+    s, cache = lif_forward(w * INPUT, neuron=replace(NEURON, alpha=alpha))
+    dw = np.sum(lif_backward(np.full_like(s, s.sum() - TARGET), cache) * INPUT)
+    return plots.under_the_slope(cache, title=f"alpha = {alpha:.1f}, w = {w:.2f}: dL/dw = {dw:.2f}")
+
+
+sliders(on_the_slope, alpha=(0.5, 16.0), w=(0.0, 2.5, 0.05))
 
 # %% [markdown]
 # ## 5. In the backward pass, and the smooth twin

@@ -22,6 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from spikebert_np.analysis import neuron_plots as plots
+from spikebert_np.analysis.sliders import sliders
 from spikebert_np.checking import exercises as checks
 from spikebert_np.checking.bug_hunt import show_bugs
 from spikebert_np.checking.chapter_04 import BUGS, NEURON, flow
@@ -363,6 +364,29 @@ checks.ex_04_6(read_flow)
 # %% [markdown]
 # Detached, a spike is a wall. Attached, what lies before it is blue: more input there would have raised $H$,
 # with it the smooth spike, and so the reset, and left less for the last step.
+#
+# Now the leak. No spike stands in the way of neuron 0: detached, each step back costs it $1 - 1/\tau$ and
+# no more. Move $\tau$ and the number of steps $T$. How long may a run be until its first step is forgotten?
+
+
+# %%
+def reach(tau=5.0, T=6):
+    neuron = replace(NEURON, tau=tau)
+    detached, spikes = flow(neuron, T)
+    attached, _ = flow(replace(neuron, detach_reset=False), T)
+    left = detached[0, 0] / detached[-1, 0]
+    return plots.gradient_map(
+        {"Reset detached": detached, "Reset attached": attached},
+        spikes=spikes,
+        title=f"tau = {tau:.1f}, T = {T}: at t = 0 neuron 0 has {left:.2g} of its gradient left",
+    )
+
+
+sliders(reach, tau=(1.1, 12.0), T=(4, 16))
+
+# %% [markdown]
+# At SpikeBERT's $\tau = 2$ and $T = 4$ an eighth is left. The larger $\tau$, the farther back a gradient
+# reaches, and the less of it each input gets: $1/\tau$.
 #
 # ## What to take along
 #
