@@ -247,6 +247,7 @@ ex_02_5 = prediction(
     riddle,
     name="read_plot",
     tolerance=0.05,
+    choices=("hard", "soft"),
     wrong=[
         Wrong("steps counted from 1", lambda: {"first spike": riddle()["first spike"] + 1},
               "steps count from 0, as the axis does"),

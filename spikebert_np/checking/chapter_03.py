@@ -197,6 +197,7 @@ ex_03_4 = prediction(
     read_bumps,
     name="read_bumps",
     tolerance=0.05,
+    choices=tuple(SURROGATES),
     wrong=[
         Wrong("the curve's height for the slope's peak", lambda: {"peak of sigmoid": 1.0},
               "the curve rises to 1; its slope is read in the left panel"),
@@ -300,6 +301,7 @@ ex_03_6 = prediction(
     "3.6",
     both_ways,
     name="predict",
+    choices=("yes", "no"),
     wrong=[
         Wrong("zero is no gradient", lambda: {"true gradient": "no"},
               "zero is the gradient of a constant, and here the output is one"),

@@ -238,6 +238,7 @@ ex_05_5 = prediction(
     "5.5",
     told_by_the_plot,
     name="read_plot",
+    choices=tuple(RIDDLE),
     wrong=[
         Wrong("sparse taken for the sign", lambda: {"sign": "B"},
               "the sign sends the same at all four steps: unbroken dashes, and many"),
@@ -389,6 +390,7 @@ ex_05_7 = prediction(
     "5.7",
     who_wakes,
     name="predict",
+    choices=("wakes", "sleeps"),
     wrong=[
         Wrong("below the floor nothing moves", lambda: {"atan, SGD": "sleeps"},
               "atan's slope falls as 1 / u² and is never zero: small steps, but steps"),

@@ -241,6 +241,7 @@ ex_06_4 = prediction(
     "6.4",
     word_order,
     name="predict_order",
+    choices=("same", "moved", "other"),
     wrong=[
         Wrong("the map knows places", lambda: {"spiking attention": "other"},
               "no line of attention reads a place: word i meets the same words, only elsewhere"),

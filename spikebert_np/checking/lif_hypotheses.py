@@ -113,14 +113,15 @@ LIF_STEP = [
 ]  # fmt: skip
 
 
-def loop_by(*, slope_of=0, gate_of=0, accumulate=False, only_last=False, first=0):
+def loop_by(*, slope_of=0, gate_of=0, accumulate=False, only_last=False, first=0, dv_end=0):
     """lif_backward with the slope or the reset of a neighbouring step, with the carried gradient
-    added to what was carried before, with the last step's upstream alone, or not from `first`."""
+    added to what was carried before, with the last step's upstream alone, not from `first`, or
+    from another dv than 0 behind the last step."""
 
     def backward(ds, cache):
         h, s, neuron, _ = cache
         last = len(h) - 1
-        dx, dv = np.zeros_like(h), np.zeros_like(h[0])
+        dx, dv = np.zeros_like(h), np.full_like(h[0], dv_end)
         for t in reversed(range(first, len(h))):
             near, gate = (
                 array[min(max(t + shift, 0), last)]
@@ -143,6 +144,10 @@ def lif_forward_in_time(ds, cache):
     return dx
 
 
+def lif_of_exchanged(ds, cache):
+    return lif_backward(ds, cache._replace(h=cache.s, s=cache.h))
+
+
 LIF_HYPOTHESES = {
     lif_step_backward: LIF_STEP,
     lif_backward: [
@@ -152,6 +157,9 @@ LIF_HYPOTHESES = {
         ("reset factor of another step", loop_by(gate_of=-1)),
         ("reset factor of another step", loop_by(gate_of=1)),
         ("first step left out", loop_by(first=1)),
+        ("dv does not start at 0", loop_by(dv_end=1)),
+        ("steps in reverse order", lambda ds, cache: lif_backward(ds, cache)[::-1]),
+        ("h and s exchanged", lif_of_exchanged),
         ("carried gradient accumulated", loop_by(accumulate=True)),
         ("upstream of the last step only", loop_by(only_last=True)),
     ],
