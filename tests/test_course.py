@@ -276,6 +276,6 @@ def test_a_prediction_keeps_the_right_value_to_itself(capsys):
 def test_a_backward_pass_takes_the_bank_with_it():
     exercise = backward("4.2", "lif", variant={"reset": "hard", "detach_reset": False})
     names = {wrong.name for wrong in exercise.wrong}
-    assert {"leak dropped", "v_reset forgotten"} <= names
+    assert {"nothing carried back", "v_reset forgotten"} <= names
     assert "reset attached" not in names  # a mistake where the reset is detached alone
     assert exercise.judge(lif_backward).passed

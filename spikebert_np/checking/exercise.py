@@ -258,7 +258,9 @@ def prediction(number, truth, *, name="prediction", wrong=(), tolerance=1e-2, ch
             return "not a number" if not value.ndim else "not numbers"
         if answer.shape != value.shape:
             return f"{value.size} numbers are due" if value.ndim else "one number is due"
-        off = ~(np.abs(answer - value) <= tolerance * np.maximum(1, np.abs(value)))
+        with np.errstate(invalid="ignore"):  # ∞ - ∞
+            near = np.abs(answer - value) <= tolerance * np.maximum(1, np.abs(value))
+        off = ~(near & np.isfinite(value) | (answer == value))
         if not off.any():
             return None
         return f"first at {[int(i) for i in np.argwhere(off)[0]]}" if value.ndim else ""
@@ -271,8 +273,9 @@ def prediction(number, truth, *, name="prediction", wrong=(), tolerance=1e-2, ch
         for entry in wrong:
             telling = {k: v for k, v in entry.answer().items() if not same(v, right[k])}
             if telling and all(k in given and same(given[k], v) for k, v in telling.items()):
-                found.append(entry.suggestion)
-        return tuple(found)
+                found.append((len(telling), entry.suggestion))
+        # Those that explain most answers come first.
+        return tuple(entry for _, entry in sorted(found, key=lambda pair: -pair[0]))
 
     def completed(entry):
         return entry._replace(answer=lambda: truth() | entry.answer())

@@ -60,7 +60,7 @@ def unless_detached(term):
 
 
 LIF_STEP = [
-    ("leak dropped", step_by(L=lambda h, s, n: 0)),
+    ("nothing carried back", step_by(L=lambda h, s, n: 0)),
     ("1/tau for 1 - 1/tau", step_by(L=lambda h, s, n: 1 / n.tau)),
     ("leak of 1", step_by(L=lambda h, s, n: 1)),
     ("leak of the input's gradient", step_by(
@@ -72,6 +72,9 @@ LIF_STEP = [
     ("reset factor missing", step_by(A=lambda h, s, n: 1)),
     ("reset factor inverted", step_by(A=lambda h, s, n: s)),
     ("hard reset's factor for another", step_by(A=lambda h, s, n: 1 - s)),
+    ("carried gradient left out", step_by(A=lambda h, s, n: 0)),
+    ("1 - S on the reset's path", step_by(
+        R=unless_detached(lambda h, s, n: (1 - s) * reset_path(h, s, n)))),
     ("reset attached", step_by(R=reset_path)),
     ("reset detached", step_by(R=lambda h, s, n: 0)),
     ("reset's path without the slope", step_by(

@@ -48,6 +48,13 @@ MISTAKES = {
     "mean term missing": "every x moves its row's mean: mean(dx_hat) must be subtracted",
     "variance term missing": "every x moves its row's variance: x_hat mean(dx_hat x_hat) must "
     "be subtracted",
+    "mean added, not subtracted": "both means are subtracted: dx_hat - mean(dx_hat) - "
+    "x_hat mean(dx_hat x_hat)",
+    "sums for means": "the row's statistics are means: their terms are divided by the width D",
+    "x_hat missing from the variance term": "x_hat stands in it twice, inside the mean and before "
+    "it: x_hat mean(dx_hat x_hat)",
+    "gain applied last": "the gain enters before the means are taken: dx_hat = dy gain, and dx "
+    "from dx_hat alone",
     "variance term without the gain": "the variance's term is built from dx_hat = dy gain, as the "
     "mean's is, not from dy",
     "mean term without the gain": "the mean's term is built from dx_hat = dy gain, as the "
@@ -66,8 +73,8 @@ MISTAKES = {
     "gain gradient without x_hat": "y = gain x_hat: dgain multiplies dy by x_hat before the sum",
     "gain gradient with the scaled x_hat": "dgain multiplies dy by x_hat, not by gain x_hat",
     # LIF
-    "leak dropped": "H[t] holds (1 - 1/tau) V[t-1]: without that path no gradient travels back "
-    "in time",
+    "nothing carried back": "H[t] holds (1 - 1/tau) V[t-1]: without that path no gradient "
+    "travels back in time",
     "1/tau for 1 - 1/tau": "V keeps 1 - 1/tau of itself; 1/tau is the share of the input (the "
     "two agree at tau = 2 alone)",
     "leak of 1": "V keeps only 1 - 1/tau of itself from step to step: the factor is missing",
@@ -75,6 +82,10 @@ MISTAKES = {
     "carried gradient is multiplied by 1 - S",
     "reset factor of another step": "the gradient that arrives at V[t] passes the reset of step t: "
     "1 - S[t], not a neighbour's",
+    "carried gradient left out": "H reaches the loss by V too: dH holds dV (1 - S) beside the "
+    "spike's dS",
+    "1 - S on the reset's path": "a hard reset's dV/dS is v_reset - H: 1 - S belongs to dV/dH "
+    "alone",
     "reset factor inverted": "a hard reset lets the gradient through where the neuron did not "
     "fire: 1 - S, not S",
     "reset attached": "the reset is detached: S is a constant there and no gradient flows "
@@ -210,6 +221,8 @@ MISTAKES = {
     "map not transposed": "a = q kᵀ: dk = daᵀ q, and dv = aᵀ dy",
     "leaking across sentences": "each sentence is read by itself: attention's products and a "
     "convolution's windows stop at its offsets",
+    "q for k, or k for q": "each of a product's gradients holds the other factor: a = q kᵀ gives "
+    "dq = da k, and dk = daᵀ q",
     "heads joined without a transpose": "(T, H, n, E) goes back to (T, n, H, E) before it is "
     "reshaped to (T, n, D); reshaped as it lies in memory, heads and words are mixed up",
     "heads not joined": "the gradients of the heads still stand apart: (T, H, n, E) goes back to "
