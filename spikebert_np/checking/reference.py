@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..layers.lif import LIFCache
 from .passes import flatten
 from .planting import edited
 
