@@ -210,10 +210,10 @@ def _alike(ours, wrong):
 
 
 def _word(answer):
-    """An answer as a word is compared: True and False are yes and no."""
+    """An answer as a word is compared, None where it is none: True and False are yes and no."""
     if isinstance(answer, bool | np.bool_):
         return "yes" if answer else "no"
-    return f"{answer}".strip().lower()
+    return answer.strip().lower() if isinstance(answer, str) else None
 
 
 def prediction(number, truth, *, name="prediction", wrong=(), tolerance=1e-2, choices=()):
