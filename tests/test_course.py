@@ -288,7 +288,7 @@ def test_what_an_answer_wrote_to_may_be_why_it_is_wrong():
         x += 1
         return x
 
-    assert "for that reason alone" in line().judge(writes).message
+    assert "wrong for that alone" in line().judge(writes).message
 
 
 def test_a_prediction_says_where_it_is_wrong(capsys):

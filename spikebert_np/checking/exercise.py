@@ -101,9 +101,9 @@ class Exercise(NamedTuple):
         if report.suggestions:
             message = f"The likeliest mistake: {report.suggestions[0].name}."
         elif report.faults and any(row.status == FAIL for row in report.rows):
-            message = f"See the line {FAIL}: the numbers may be wrong for that reason alone."
+            message = f"See the line that says {FAIL}: the numbers may be wrong for that alone."
         elif report.faults:
-            message = f"The numbers are not at fault: see the line {FAIL}."
+            message = f"The numbers are not at fault: see the line that says {FAIL}."
         return Verdict(self, FAIL, report, message, self.reference)
 
 
