@@ -243,8 +243,7 @@ def test_a_checker_raises_nothing(capsys):
     for answer, status, says in [
         (lambda x: 2 * x, "PASS", "right"),
         (lambda x: x, "FAIL", "The likeliest mistake: 2 missing"),
-        (lambda x: np.sin(x), "FAIL", "fit no mistake"),
-        (lambda x: -2 * x, "FAIL", "sign flipped"),
+        (lambda x: np.sin(x), "FAIL", "No known mistake"),
         (writes, "FAIL", "wrote to"),
         (broken, "FAIL", "IndexError"),
         (lambda x: None, "FAIL", "does it end in `return`"),
@@ -257,6 +256,77 @@ def test_a_checker_raises_nothing(capsys):
         assert says in capsys.readouterr().out
         assert verdict.use is (answer if status == "PASS" else checker.reference)
     assert "return x[7]" in checker.judge(broken).message  # the line is shown
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_are_not_told_what_is_said_of_gradients():
+    """Any wrong number is the right one times a constant; and none of these is a gradient."""
+
+    def ratio(x):
+        return x / 8
+
+    scalar = function("1.1", ratio, lambda rng: (rng.uniform(1, 2),),
+                      wrong=[Wrong("without end", lambda x: np.inf, "it is finite")])  # fmt: skip
+    for checker in (line(), scalar):
+        for answer in (lambda x: -3 * x, lambda x: 0 * x, lambda x: x + 0.5):
+            verdict = checker.judge(answer)
+            assert verdict.status == "FAIL"
+            assert not verdict.report.suggestions
+
+
+def test_results_in_another_order_are_told():
+    checker = function("1.1", lambda x: (x, 2 * x, 3 * x), lambda rng: (rng.standard_normal(4),),
+                       outputs=("a", "b", "c"))  # fmt: skip
+    verdict = checker.judge(lambda x: (2 * x, 3 * x, x))
+    assert "results exchanged" in verdict.message
+    assert "return a, b, c" in verdict.report.suggestions[0].sentence
+    assert "b is a list and should be an array" in checker.judge(lambda x: (x, [x], x)).message
+
+
+def test_what_an_answer_wrote_to_may_be_why_it_is_wrong():
+    def writes(x):
+        x += 1
+        return x
+
+    assert "wrong for that alone" in line().judge(writes).message
+
+
+def test_a_prediction_says_where_it_is_wrong(capsys):
+    checker = prediction(
+        "1.2", lambda: {"agree": "yes", "reset": "soft", "row": [1, 2, 3], "slope": 4},
+        wrong=[
+            Wrong("one slip", lambda: {"slope": np.inf}, "it is finite"),
+            Wrong("two slips", lambda: {"slope": np.inf, "reset": "hard"}, "both"),
+        ],
+        choices=("yes", "no", "soft", "hard"),
+    )  # fmt: skip
+    right = checker.reference()
+    assert checker(lambda: right | {"agree": True}).passed
+    assert not checker.judge(lambda: right | {"agree": False}).passed
+    for key, given, says in [
+        ("agree", None, "FAIL: not one of the choices"),
+        ("reset", "sotf", "FAIL: not one of the choices"),
+        ("row", [1, 5, 6], "FAIL: first at [1]"),
+        ("row", [1, 2], "FAIL: 3 numbers are due"),
+        ("slope", [4], "FAIL: one number is due"),
+        ("slope", "four", "FAIL: not a number"),
+    ]:
+        capsys.readouterr()
+        assert not checker(lambda key=key, given=given: right | {key: given}).passed
+        assert says in capsys.readouterr().out
+    verdict = checker.judge(lambda: {"Slope": 4})
+    assert "unknown key 'Slope': did you mean 'slope'?" in str(verdict)
+    head, *_, last = verdict.report.cells()
+    assert head == ("question", "your answer", "verdict")
+    assert last == ("slope", "-", "FAIL: no answer")
+    assert "your answer" in verdict.report._repr_html_()
+    slipped = checker.judge(lambda: right | {"slope": np.inf, "reset": "hard"})
+    assert [entry.name for entry in slipped.report.suggestions] == ["two slips", "one slip"]
+
+
+def test_dense_rows_are_not_what_was_asked_for():
+    verdict = EXERCISES["5.1"].judge(lambda dy, cache: np.zeros((9, dy.shape[1])))
+    assert "a RowGradient is asked for" in verdict.message
 
 
 def test_a_prediction_keeps_the_right_value_to_itself(capsys):
@@ -277,6 +347,6 @@ def test_a_prediction_keeps_the_right_value_to_itself(capsys):
 def test_a_backward_pass_takes_the_bank_with_it():
     exercise = backward("4.2", "lif", variant={"reset": "hard", "detach_reset": False})
     names = {wrong.name for wrong in exercise.wrong}
-    assert {"leak dropped", "v_reset forgotten"} <= names
+    assert {"nothing carried back", "v_reset forgotten"} <= names
     assert "reset attached" not in names  # a mistake where the reset is detached alone
     assert exercise.judge(lif_backward).passed

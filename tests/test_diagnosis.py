@@ -7,7 +7,12 @@ import pytest
 from spikebert_np.blocks.encoder_block import encoder_block_backward
 from spikebert_np.blocks.mlp import mlp_backward
 from spikebert_np.blocks.self_attention import self_attention_backward
-from spikebert_np.blocks.ssa import attention_backward, ssa_backward
+from spikebert_np.blocks.ssa import (
+    attention_backward,
+    split_heads,
+    ssa_backward,
+    ssa_sentence_backward,
+)
 from spikebert_np.checking.cases import check
 from spikebert_np.checking.gradcheck import check_gradients
 from spikebert_np.checking.mistakes import MISTAKES, explain
@@ -163,6 +168,100 @@ def test_a_mistake_is_named_by_one_of_the_first_two_suggestions(name, wrong, exp
         assert expected in [suggestion.name for suggestion in report.suggestions[:2]], report
 
 
+def ssa_edited(edit):
+    """ssa_sentence_backward with its gradients edited: edit(dq, dk, dv, heads, scale)."""
+
+    def backward(dy, q, k, v, *, heads, scale):
+        return edit(*ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale), heads, scale)
+
+    return backward
+
+
+def lif_walk(dv=0.0, exchanged=False, appended=False):
+    """lif_backward from another dv, with h and s exchanged, or its steps as they are collected."""
+
+    def backward(ds, cache):
+        h, s = (cache.s, cache.h) if exchanged else (cache.h, cache.s)
+        dx, dv_next = [], np.full_like(h[0], dv)
+        for t in reversed(range(len(h))):
+            dx_t, dv_next = lif_step_backward(ds[t], dv_next, h[t], s[t], cache.neuron)
+            dx = [*dx, dx_t] if appended else [dx_t, *dx]
+        return np.stack(dx)
+
+    return backward
+
+
+def only_the_spikes_path(ds, dv, h, s, neuron):
+    return lif_step_backward(ds, 0 * dv, h, s, neuron)
+
+
+def queries_for_keys(dy, q, k, v, *, heads, scale):
+    _, dk, dv = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
+    return ssa_sentence_backward(dy, q, q, v, heads=heads, scale=scale)[0], dk, dv
+
+
+def norm_by_hand(dx_of):
+    """layernorm_backward with dx = dx_of(dy, x_hat, gain) / std."""
+
+    def backward(dy, cache):
+        _, dgain, dbias = layernorm_backward(dy, cache)
+        return dx_of(dy, cache.x_hat, cache.gain) * cache.inv_std, dgain, dbias
+
+    return backward
+
+
+def mean(x):
+    return x.mean(axis=-1, keepdims=True)
+
+
+NORM_SLIPS = [
+    ("sums for means", lambda dy, x, g: (
+        dy * g - (dy * g).sum(-1, keepdims=True) - x * (dy * g * x).sum(-1, keepdims=True))),
+    ("normalised over tokens", lambda dy, x, g: (
+        dy * g - (dy * g).mean() - x * (dy * g * x).mean())),
+    ("mean added, not subtracted", lambda dy, x, g: (
+        dy * g - mean(dy * g) + x * mean(dy * g * x))),
+    ("x_hat missing from the variance term", lambda dy, x, g: (
+        dy * g - mean(dy * g) - x * mean(dy * g))),
+    ("x_hat missing from the variance term", lambda dy, x, g: (
+        dy * g - mean(dy * g) - mean(dy * g * x))),
+    ("gain applied last", lambda dy, x, g: g * (dy - mean(dy) - x * mean(dy * x))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "expected"),
+    [
+        *(("layernorm", norm_by_hand(dx_of), expected) for expected, dx_of in NORM_SLIPS),
+        ("linear", lambda dy, cache: (
+            lambda dx, *rest: (dx.reshape(-1, dx.shape[-1]), *rest))(*linear_backward(dy, cache)),
+         "not reshaped"),
+        ("lif", lif_walk(dv=1.0), "dv does not start at 0"),
+        ("lif", lif_walk(appended=True), "steps in reverse order"),
+        ("lif", lif_walk(exchanged=True), "h and s exchanged"),
+        ("lif_step", only_the_spikes_path, "carried gradient left out"),
+        ("ssa_sentence", queries_for_keys, "q for k, or k for q"),
+        ("ssa_sentence", ssa_edited(lambda dq, dk, dv, heads, scale: (
+            dq, dk, split_heads(dv, heads))), "heads not joined"),
+        # A formula that explains what is wrong is named, and not the factor that it makes.
+        ("ssa_sentence", ssa_edited(lambda dq, dk, dv, heads, scale: (dq, dk, dv * scale)),
+         "scale twice"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_slip_is_named_first(name, wrong, expected):
+    report = check(name, backward=wrong, seed=3)
+    assert not report.passed
+    names = [suggestion.name for suggestion in report.suggestions]
+    assert names[0] == expected, report
+    assert not any(name.startswith("constant factor") for name in names)
+
+
+def test_q_k_and_v_are_not_taken_for_parameters():
+    wrong = ssa_edited(lambda dq, dk, dv, heads, scale: (dq, dk + 0.1 * np.sin(dk), dv))
+    assert not check("ssa_sentence", backward=wrong).suggestions
+
+
 def test_the_right_pass_of_a_block_is_not_accused():
     report = check("encoder_block", backward=encoder_block_backward)
     assert report.passed
@@ -243,4 +342,4 @@ def test_arguments_without_names_are_numbered(rng):
 
 def test_every_mistake_has_its_sentence():
     assert all(MISTAKES.values())
-    assert explain("left out: lif").startswith("lif: this layer's own")
+    assert explain("left out: lif") == MISTAKES["left out"]

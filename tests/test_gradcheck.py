@@ -217,7 +217,7 @@ def test_a_parameter_without_its_gradient_fails(rng):
 
     report = check_gradients(forward, backward, x, {"w": weight, "b": bias})
     assert [row.status for row in report.rows] == ["PASS", "PASS", "FAIL"]
-    assert "f_backward returned no gradient of it" in str(report)
+    assert "the backward pass returned no gradient of it" in str(report)
 
 
 def test_a_missing_gradient_of_zeros_fails(rng):
@@ -256,8 +256,8 @@ def test_a_pass_that_writes_to_what_it_was_given_fails(rng):
 
     x = rng.standard_normal(5)
     for f, backward, fault in (
-        (cube, writes_dy, "f_backward wrote to dy: no pass may write to its arguments"),
-        (lambda x: (x**3, {"x": [x.copy()]}), writes_cache, "f_backward wrote to its cache"),
+        (cube, writes_dy, "the backward pass wrote to dy: no pass may write to its arguments"),
+        (lambda x: (x**3, {"x": [x.copy()]}), writes_cache, "the backward pass wrote to its cache"),
         (forward, clean, "f wrote to x"),
     ):
         report = check_gradients(f, backward, x)
@@ -365,7 +365,7 @@ def test_no_arrays_are_no_proof_and_a_report_shows_its_table():
         (lambda x: x**2, cube_backward, 1, "f must return y, cache; it returned ndarray alone"),
         (lambda x: ((x, x), x), cube_backward, 1, "y is a tuple of 2"),
         (lambda x: (x, x, x), cube_backward, 1, "it returned a tuple of 3"),
-        (cube, lambda dy, x: None, 1, "f_backward returned None: does it end in `return`"),
+        (cube, lambda dy, x: None, 1, "the backward pass returned None: does it end in `return`"),
         (cube, lambda dy, x: "dx", 1, "for x, not numbers"),
         (cube, lambda dy, x: {"x": dy, "z": dy}, 1, "a gradient of z, which is no array of f's"),
     ],

@@ -70,7 +70,7 @@ def test_a_pass_that_writes_to_its_arguments_fails(capsys, monkeypatch):
 
     monkeypatch.setitem(CASES, "linear", CASES["linear"]._replace(backward=writes))
     assert main(["gradcheck", "linear"]) == 1
-    assert "FAIL: f_backward wrote to dy" in capsys.readouterr().out
+    assert "FAIL: the backward pass wrote to dy" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

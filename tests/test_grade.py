@@ -76,7 +76,7 @@ def test_a_wrong_answer_fails_and_its_mistake_is_named(tmp_path):
     found = marks(notebook(tmp_path, step=swapped, loop=WRONG_LOOP, flow=one_off))
     assert [found[number].status for number in ("4.1", "4.2", "4.6")] == ["FAIL"] * 3
     assert found["4.1"].mistake == "1/tau for 1 - 1/tau"
-    assert found["4.2"].mistake == "leak dropped"
+    assert found["4.2"].mistake == "nothing carried back"
     assert found["4.6"].mistake == "the step of the spike"
 
 
@@ -197,7 +197,7 @@ def test_a_folder_is_graded_and_what_is_broken_is_told(tmp_path, capsys):
     assert (result["PASS"], result["UNREADABLE"], result["FAIL"]) == (8, 3, 1)
     rows = list(csv.DictReader(io.StringIO(marks_csv.read_text())))
     assert rows == result["rows"]
-    assert {row["mistake"] for row in rows if row["status"] == "FAIL"} == {"leak dropped"}
+    assert {row["mistake"] for row in rows if row["status"] == "FAIL"} == {"nothing carried back"}
     for name in ("cleo", "broken.ipynb", "other.ipynb", "list.ipynb", "notes.txt"):
         assert err.count(f"/{name}: ") == 1
     assert "DS_Store" not in err

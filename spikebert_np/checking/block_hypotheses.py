@@ -44,6 +44,18 @@ def times(backward, *factors):
     return wrong
 
 
+def sentence_of_confused(*, dq=False, dk=False):
+    """ssa_sentence_backward with q for k in dq = da k, or k for q in dk = daᵀ q."""
+
+    def backward(dy, q, k, v, *, heads, scale):
+        right_dq, right_dk, dv = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
+        da = split_heads(dy, heads) * scale @ split_heads(v, heads).swapaxes(-1, -2)
+        of_q, of_k = da @ split_heads(q, heads), da.swapaxes(-1, -2) @ split_heads(k, heads)
+        return join_heads(of_q) if dq else right_dq, join_heads(of_k) if dk else right_dk, dv
+
+    return backward
+
+
 def sentence_map_by(*, dk=False, dv=False):
     """ssa_sentence_backward without the transpose in dk or in dv."""
 
@@ -119,6 +131,9 @@ SSA = [
     ("map not transposed", sentence_map_by(dk=True)),
     ("map not transposed", sentence_map_by(dv=True)),
     ("map not transposed", sentence_map_by(dk=True, dv=True)),
+    ("q for k, or k for q", sentence_of_confused(dq=True)),
+    ("q for k, or k for q", sentence_of_confused(dk=True)),
+    ("q for k, or k for q", sentence_of_confused(dq=True, dk=True)),
 ]
 BERT_ATTENTION = [
     ("k and v swapped", exchanged(attention_sentence_backward, 1, 2)),

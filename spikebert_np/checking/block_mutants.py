@@ -57,7 +57,7 @@ def unit_without_norm(ds, cache):
     return unit_gradients(dy, dgain, dbias, cache)
 
 
-@wrong_backward("spiking_linear", "leak dropped", norm="layer")
+@wrong_backward("spiking_linear", "nothing carried back", norm="layer")
 def unit_without_leak(ds, cache):
     steps = []
     for t in range(len(ds)):  # each as if it were the last

@@ -43,10 +43,11 @@ def find_the_bugs(number, bugs, *, name="find_bugs"):
     """{letter: name of the mistake}. A wrong answer is told what its mistake would be."""
     right = {letter: mutant.name for letter, mutant in bugs.items()}
     wrong = [
-        Wrong(f"{letter} taken for: {taken}", lambda letter=letter, taken=taken: {letter: taken},
-              f"that would be another line. {explain(taken)}")
+        Wrong(f'{letter} is not "{taken}"', lambda letter=letter, taken=taken: {letter: taken},
+              f'that would mean "{explain(taken)}"')
         for letter, mistake in right.items()
         for taken in right.values()
         if taken != mistake
     ]  # fmt: skip
-    return prediction(number, lambda: dict(right), name=name, wrong=wrong)
+    choices = tuple(right.values())
+    return prediction(number, lambda: dict(right), name=name, wrong=wrong, choices=choices)

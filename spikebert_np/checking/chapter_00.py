@@ -55,6 +55,16 @@ def each_on_top(f, x, dy, h=1e-5):
     return dx
 
 
+def rows_moved(f, x, dy, h=1e-5):
+    """A whole row is moved at once: the index runs over the first axis alone."""
+    dx = np.zeros_like(x)
+    for i in range(len(x)):
+        moved = np.zeros_like(x)
+        moved[i] = h
+        dx[i] = np.sum((f(x + moved) - f(x - moved)) * dy) / (2 * h)
+    return dx
+
+
 ex_00_1 = function(
     "0.1",
     numerical_vjp,
@@ -83,6 +93,8 @@ ex_00_1 = function(
               "the outputs' shares add up: sum over all of y's entries, not their mean"),
         Wrong("not moved back", each_on_top,
               "put an entry back before the next is moved: one entry at a time"),
+        Wrong("a whole row moved", rows_moved,
+              "one entry is moved at a time: np.ndindex(x.shape) gives the index of each"),
         *(
             Wrong("step too wide", wrong_vjp(
                 lambda f, x, e, h, dy: np.sum((f(x + e) - f(x - e)) * dy) / (2 * h), step),
@@ -135,6 +147,12 @@ ex_00_2 = prediction(
         Wrong("the error's power for the step's",
               lambda: {"best step, one-sided": -8, "best step, centred": -11},
               "read the lowest point's place on the axis below, not its height"),
+        Wrong("best steps exchanged",
+              lambda: {"best step, one-sided": -5.2, "best step, centred": -7.8},
+              "the centred difference's truncation falls faster, so its best step is wider"),
+        Wrong("the step itself",
+              lambda: {"best step, one-sided": 1e-8, "best step, centred": 1e-5},
+              "asked is the power of ten, as the axis has it: -3 for 10⁻³"),
         Wrong("one step for both",
               lambda: {"best step, one-sided": -8, "best step, centred": -8},
               "the curves have their lowest points at different steps"),
@@ -191,8 +209,12 @@ ex_00_4 = prediction(
               "at 0 the two points lie on both sides of the jump: (1 - 0) / (2 h)"),
         Wrong("2 missing", lambda: {"spike at 0": 1e5},
               "u + h and u - h lie 2 h apart: 1 / (2 h)"),
+        Wrong("the derivative for the difference", lambda: {"spike at 0": np.inf},
+              "the slope of the jump is infinite, but h = 1e-5 is not 0: (1 - 0) / (2 h)"),
         Wrong("the twin's height for its slope", lambda: {"twin at 0": 0.5},
               "1/2 is σ(0); its slope there is alpha / 2"),
+        Wrong("1/2 left out", lambda: {"twin at 0": 2},
+              "alpha = 2 stands inside; the slope of σ at 0 is alpha / 2"),
         Wrong("zeros agree", lambda: {"zeros against zeros": "PASS"},
               "they agree, and it proves nothing: any wrong pass that returns zero agrees too"),
         Wrong("ones come through", lambda: {"layer norm, all ones": 1},

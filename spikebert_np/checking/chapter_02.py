@@ -54,10 +54,14 @@ ex_02_1 = prediction(
         Wrong("reset left out", lambda: four_steps(replace(NEURON, reset="none"))),
         Wrong("another reset", lambda: four_steps(replace(NEURON, reset="soft")),
               "this reset is hard: after a spike V is v_reset, and not H - v_th"),
-        Wrong("another charge", lambda: four_steps(replace(NEURON, decay_input=False))),
+        Wrong("1/tau left out", lambda: four_steps(replace(NEURON, decay_input=False)),
+              "the input is divided by tau too: H[t] = V[t-1] + (X[t] - V[t-1]) / 4"),
         Wrong("1/tau for 1 - 1/tau", lambda: by_rule(1 / 4, 3 / 4),
               "V keeps 1 - 1/tau = 3/4 of itself and takes 1/tau = 1/4 of the input"),
         Wrong("leak of 1", lambda: by_rule(1, 1 / 4)),
+        Wrong("the spike for the reset", lambda: {"V": np.maximum(four_steps()["V"],
+                                                                 four_steps()["S"])},
+              "after a spike V is v_reset = 0; 1 is the spike"),
         Wrong("membrane forgotten", lambda: by_rule(0, 1 / 4),
               "H[t] starts from V[t-1]: the membrane remembers what the reset has left"),
         Wrong("spike one step late", lambda: {"S": np.roll(four_steps()["S"], 1)},
@@ -97,6 +101,17 @@ def step_of_v(x, v, neuron):
     return s, v, v
 
 
+def fires_on_v(x, v, neuron):
+    _, h, _ = lif_step_forward(x, v, neuron)
+    s = (v >= neuron.v_th) * 1.0
+    return s, h, s * neuron.v_reset + (1 - s) * h
+
+
+def old_v_kept(x, v, neuron):
+    s, h, _ = lif_step_forward(x, v, neuron)
+    return s, h, s * neuron.v_reset + (1 - s) * v
+
+
 ex_02_2 = function(
     "2.2",
     lif_step_forward,
@@ -124,6 +139,21 @@ ex_02_2 = function(
         Wrong("reset where it did not fire", wrong_step(
             reset=lambda h, s, n: (1 - s) * n.v_reset + s * h),
               "it is the neurons that fired, S = 1, that are reset"),
+        *(
+            Wrong("shares exchanged", wrong_step(charge=charge),
+                  "V keeps 1 - 1/tau of itself and takes 1/tau of the input, not the other way")
+            for charge in (
+                lambda x, v, n: v / n.tau + (1 - 1 / n.tau) * x,
+                lambda x, v, n: v / n.tau + (1 - 1 / n.tau) * (x + n.v_reset),
+                lambda x, v, n: x + (v + n.v_reset - x) / n.tau,
+            )
+        ),
+        Wrong("sign of v_reset", wrong_step(charge=lambda x, v, n: v + (x - v - n.v_reset) / n.tau),
+              "the leak pulls towards v_reset: v + (x - (v - v_reset)) / tau, mind the brackets"),
+        Wrong("fires on V", fires_on_v,
+              "the neuron fires where H, charged with this step's input, reaches v_th"),
+        Wrong("keeps V, not H", old_v_kept,
+              "where the neuron is silent the charged membrane stays: V[t] = H[t]"),
         Wrong("H returned after the reset", step_of_v,
               "h is the membrane before the reset; keep it in a variable of its own"),
     ],
@@ -158,6 +188,11 @@ def wrong_loop(start=None, order=None, carry=None, read=None):
     return loop
 
 
+def loop_of_v(x, neuron):
+    s, cache = lif_forward(x, neuron=neuron)
+    return s, membrane_after_reset(cache)
+
+
 ex_02_3 = function(
     "2.3",
     lif_loop,
@@ -181,6 +216,8 @@ ex_02_3 = function(
               "the loop runs over all T steps: range(T), not range(T - 1)"),
         Wrong("first step left out", wrong_loop(order=lambda T: range(1, T)),
               "the loop runs over all T steps: it begins at t = 0"),
+        Wrong("V returned as H", loop_of_v,
+              "h is the membrane before the reset; v is only handed on to the next step"),
     ],
 )  # fmt: skip
 
@@ -218,6 +255,9 @@ ex_02_4 = function(
               "the membrane climbs from v_reset to v_th, and v_reset is not 0 here"),
         Wrong("product for quotient", lambda n, steps: gap(n) * (1 - (1 - 1 / n.tau) ** steps),
               "x (1 - (1 - 1/tau)^T) = v_th - v_reset: divide to find x"),
+        Wrong("sign of v_reset", lambda n, steps: (
+            (n.v_th + n.v_reset) / (1 - (1 - 1 / n.tau) ** steps)),
+              "the way from v_reset up to v_th is v_th - v_reset"),
         Wrong("1/tau for 1 - 1/tau", lambda n, steps: gap(n) / (1 - (1 / n.tau) ** steps),
               "V keeps 1 - 1/tau of itself from step to step"),
     ],
@@ -247,6 +287,7 @@ ex_02_5 = prediction(
     riddle,
     name="read_plot",
     tolerance=0.05,
+    choices=("hard", "soft"),
     wrong=[
         Wrong("steps counted from 1", lambda: {"first spike": riddle()["first spike"] + 1},
               "steps count from 0, as the axis does"),

@@ -72,6 +72,9 @@ ex_03_1 = prediction(
               "with h = 0.2 the right point is w = 0.6, beyond the first edge"),
         Wrong("2 missing", lambda: {"wide difference at 0.4": -7.5},
               "w + h and w - h lie 2 h = 0.4 apart"),
+        Wrong("difference turned round", lambda: {
+            "wide difference at 0.4": 3.75},
+              "f(w + h) - f(w - h): the loss is lower on the right, so the difference is negative"),
         Wrong("the spikes' slope for the loss's", lambda: {"wide difference at 0.4": 2.5},
               "this is the difference of n; asked is that of L = (n - 2)² / 2, which falls"),
         Wrong("4 is sent", lambda: {"never sent": 4},
@@ -103,6 +106,8 @@ ex_03_2 = function(
         Wrong("1/2 left out", fast(top=lambda a: a),
               "the curve is (... + 1) / 2, and so is its slope divided by 2"),
         Wrong("alpha squared", fast(top=lambda a: a * a / 2)),
+        Wrong("sign left in", lambda u, a: np.sign(u) * fast_sigmoid_derivative(u, a),
+              "d|z|/dz = sign(z) cancels against the sign of z: the curve rises on both sides"),
         Wrong("one term of the quotient rule", fast(bottom=lambda z: 1 + np.abs(z)),
               "the denominator moves too: (1 + |z|) - z d|z|/dz over (1 + |z|)² leaves "
               "1 / (1 + |z|)²"),
@@ -153,6 +158,12 @@ ex_03_3 = function(
         Wrong("constant of integration missing", exponential(
             curve=lambda c, u, a: np.where(u < 0, c, c - 1)),
               "for u >= 0 the curve starts from what the left side has summed up, 1/2"),
+        Wrong("constant of integration missing", exponential(
+            curve=lambda c, u, a: np.where(u < 0, c, c - 0.5)),
+              "for u >= 0 the curve starts from what the left side has summed up, 1/2"),
+        Wrong("one branch for both sides", exponential(
+            curve=lambda c, u, a: np.exp(-a * np.abs(u)) / 2),
+              "this rises and falls again: on the right the curve goes on rising, from 1/2 to 1"),
         Wrong("counted from the middle", exponential(curve=lambda c, u, a: c - 0.5),
               "the curve starts at 0 far to the left, and is 1/2 in the middle"),
         Wrong("the right side's sign", exponential(
@@ -197,6 +208,7 @@ ex_03_4 = prediction(
     read_bumps,
     name="read_bumps",
     tolerance=0.05,
+    choices=tuple(SURROGATES),
     wrong=[
         Wrong("the curve's height for the slope's peak", lambda: {"peak of sigmoid": 1.0},
               "the curve rises to 1; its slope is read in the left panel"),
@@ -300,6 +312,7 @@ ex_03_6 = prediction(
     "3.6",
     both_ways,
     name="predict",
+    choices=("yes", "no"),
     wrong=[
         Wrong("zero is no gradient", lambda: {"true gradient": "no"},
               "zero is the gradient of a constant, and here the output is one"),

@@ -62,6 +62,7 @@ ex_04_4 = prediction(
     "4.4",
     agreement,
     name="predict",
+    choices=("yes", "no"),
     wrong=[
         Wrong("the difference sees the reset", lambda: {"detached, reset moves": "yes"},
               "moving X moves S, and S moves V: the differences hold a path that a detached "

@@ -42,6 +42,24 @@ ex_05_1 = backward("5.1", "embedding", wrong=[
     Wrong("sign flipped", lambda dy, cache: embedding_backward(-dy, cache)),
 ])  # fmt: skip
 
+
+def by_rows(examine):
+    """The same for an answer that must not be dense."""
+
+    def examine_rows(answer, *settings):
+        def backward(dy, cache):
+            gradient = answer(dy, cache)
+            if isinstance(gradient, np.ndarray):
+                raise TypeError("a dense array may be right too, but a RowGradient is asked for")
+            return gradient
+
+        return examine(backward, *settings)
+
+    return examine_rows
+
+
+ex_05_1 = ex_05_1._replace(examine=by_rows(ex_05_1.examine))
+
 # --- 5.2 Adam on the batch's rows ---------------------------------------------------------------
 
 RATE = 0.01
@@ -64,13 +82,15 @@ def draw_rows(rng):
     return weight, mean, rng.uniform(0.5, 2, (7, 3)), grad, int(rng.integers(2, 9))
 
 
+def right_move(m, v, g, t):
+    return m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
 def wrong_rows(mean_by=None, square_by=None, move=None, rows_of=lambda grad: grad.ids):
     """adam_rows with one of its three lines, or the rows that it moves, exchanged."""
     mean_by = mean_by or (lambda m, g: 0.9 * m + 0.1 * g)
     square_by = square_by or (lambda v, g: 0.999 * v + 0.001 * g**2)
-    move = move or (
-        lambda m, v, t: m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-    )  # fmt: skip
+    move = move or right_move
 
     def adam(weight, mean, square, grad, step):
         weight, mean, square = weight.copy(), mean.copy(), square.copy()
@@ -79,10 +99,18 @@ def wrong_rows(mean_by=None, square_by=None, move=None, rows_of=lambda grad: gra
             g = grad.dense(len(weight))
         mean[rows] = mean_by(mean[rows], g)
         square[rows] = square_by(square[rows], g)
-        weight[rows] -= RATE * move(mean[rows], square[rows], step)
+        weight[rows] -= RATE * move(mean[rows], square[rows], g, step)
         return weight, mean, square
 
     return adam
+
+
+def corrected_kept(weight, mean, square, grad, step):
+    """The corrections by 1 - 0.9^step and 1 - 0.999^step written into what is kept."""
+    weight, mean, square = adam_rows(weight, mean, square, grad, step)
+    mean[grad.ids] /= 1 - 0.9**step
+    square[grad.ids] /= 1 - 0.999**step
+    return weight, mean, square
 
 
 def all_means_decayed(weight, mean, square, grad, step):
@@ -108,22 +136,36 @@ ex_05_2 = function(
               "mean and square of a row that the batch did not read stay as they are, too"),
         Wrong("the first R rows moved", wrong_rows(rows_of=lambda grad: np.arange(len(grad.ids))),
               "grad.rows[r] belongs to the word grad.ids[r], not to row r"),
-        Wrong("means not corrected", wrong_rows(move=lambda m, v, t: m / (np.sqrt(v) + 1e-8)),
+        Wrong("means not corrected", wrong_rows(move=lambda m, v, g, t: m / (np.sqrt(v) + 1e-8)),
               "both means start at zero, and are divided by 1 - 0.9^step and 1 - 0.999^step"),
-        Wrong("corrected means kept", lambda weight, mean, square, grad, step: (
-            lambda w, m, v: (w, m / (1 - 0.9**step), v / (1 - 0.999**step))
-            )(*adam_rows(weight, mean, square, grad, step)),
+        Wrong("corrected means kept", corrected_kept,
               "the corrected means are for this step's move; what is kept are m and v themselves"),
         Wrong("gradient for its square", wrong_rows(
             square_by=lambda v, g: 0.999 * v + 0.001 * np.abs(g)),
               "v is the running mean of g², not of |g|"),
+        Wrong("gradient for its square", wrong_rows(square_by=lambda v, g: 0.999 * v + 0.001 * g),
+              "v is the running mean of g², not of g"),
+        Wrong("shares exchanged", wrong_rows(
+            lambda m, g: 0.1 * m + 0.9 * g, lambda v, g: 0.001 * v + 0.999 * g**2),
+              "a mean keeps most of what it was, 0.9 or 0.999; the rest is the new gradient's"),
+        Wrong("shares exchanged", wrong_rows(lambda m, g: 0.1 * m + 0.9 * g),
+              "the mean keeps 0.9 of what it was; 0.1 is the new gradient's"),
+        Wrong("gradient for its mean", wrong_rows(move=lambda m, v, g, t: right_move(
+            g * (1 - 0.9**t), v, g, t)),
+              "the weight moves along the corrected mean of the gradients, not along this one"),
+        *(
+            Wrong("another step's correction", wrong_rows(move=lambda m, v, g, t, off=off:
+                                                          right_move(m, v, g, t + off)),
+                  "step counts from 1, as it is given: 1 - 0.9^step")
+            for off in (-1, 1)
+        ),
         Wrong("means forgotten", wrong_rows(mean_by=lambda m, g: g),
               "the mean remembers: 0.9 of what it was, and 0.1 of the new gradient"),
         Wrong("root left out", wrong_rows(
-            move=lambda m, v, t: m / (1 - 0.9**t) / (v / (1 - 0.999**t) + 1e-8)),
+            move=lambda m, v, g, t: m / (1 - 0.9**t) / (v / (1 - 0.999**t) + 1e-8)),
               "the step is divided by the square root of the mean square"),
         Wrong("uphill", wrong_rows(
-            move=lambda m, v, t: -m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)),
+            move=lambda m, v, g, t: -right_move(m, v, g, t)),
               "a step goes against the gradient: it is subtracted"),
     ],
 )  # fmt: skip
@@ -166,6 +208,8 @@ ex_05_3 = prediction(
               "the membrane comes to 1.1 (1 - 1/16) by the fourth step: is that below 1?"),
         Wrong("sign met with the threshold", lambda: {"sign, 0.9": [0, 0, 0, 0]},
               "the published encoder asks whether the embedding is at least 0, not 1"),
+        Wrong("minus for no spike", lambda: {"sign, -0.2": [-1, -1, -1, -1]},
+              "a spike is 0 or 1: what is called the sign here is Θ, 0 below 0"),
         Wrong("sign at the first step only", lambda: {"sign, 0.9": [1, 0, 0, 0]},
               "the same spikes are sent at each step: nothing there remembers or resets"),
         Wrong("every current fires in the end", lambda: {"LIF, 0.9": [0, 0, 0, 1]},
@@ -238,11 +282,12 @@ ex_05_5 = prediction(
     "5.5",
     told_by_the_plot,
     name="read_plot",
+    choices=tuple(RIDDLE),
     wrong=[
         Wrong("sparse taken for the sign", lambda: {"sign": "B"},
-              "the sign sends the same at all four steps: unbroken dashes, and many"),
+              "the sign sends the same at all four steps: a word's four cells or none"),
         Wrong("three words taken for the sign", lambda: {"sign": "A"},
-              "the sign sends the same at all four steps: unbroken dashes, and many"),
+              "the sign sends the same at all four steps: a word's four cells or none"),
         Wrong("one word at a time", lambda: {"three words": "B"},
               "'the' stands twice: in B both columns are the same, whatever stands beside them"),
         Wrong("the sign reads one word", lambda: {"three words": "C"},
@@ -389,6 +434,7 @@ ex_05_7 = prediction(
     "5.7",
     who_wakes,
     name="predict",
+    choices=("wakes", "sleeps"),
     wrong=[
         Wrong("below the floor nothing moves", lambda: {"atan, SGD": "sleeps"},
               "atan's slope falls as 1 / u² and is never zero: small steps, but steps"),

@@ -5,6 +5,7 @@ Letters: T spike steps, n tokens of one sentence, D width, H heads, E = D // H.
 
 import numpy as np
 
+from ..analysis.attention_cost import attention_by_channels
 from ..blocks.self_attention import attention_sentence_forward
 from ..blocks.ssa import (
     attention_map,
@@ -63,6 +64,14 @@ ex_06_1 = prediction(
               "y = (q kᵀ) v scale: the sum of the values is multiplied by 0.5"),
         Wrong("the word's own value", lambda: {"y of is": VALUE[0, 2], "y of not": VALUE[0, 3]},
               "y gathers the values of the words that are looked at, not the word's own"),
+        Wrong("the word's own value", lambda: {"y of is": VALUE[0, 2]},
+              "nothing is kept of the word itself: y gathers the values of the words that are met"),
+        *(
+            Wrong("a mean for the sum", lambda scale=scale: {
+                "y of not": shares(by_hand()["row of not"]) @ VALUE[0] * scale},
+                  "y is a sum over the words that are met, times the scale, and no mean")
+            for scale in (1, SCALE)
+        ),
         Wrong("the mean where nothing is met", lambda: {"y of is": VALUE[0].mean(axis=0)},
               "a word that asks for nothing gathers nothing: its row is zero, and so is its y"),
     ],
@@ -111,6 +120,16 @@ ex_06_2 = function(
               "y = (q kᵀ) v scale"),
         Wrong("queries and keys exchanged", wrong_sentence(lambda q, k: k @ q.swapaxes(-1, -2)),
               "the map is q kᵀ, its row i what word i asks for; this is k qᵀ"),
+        Wrong("queries with queries", wrong_sentence(lambda q, k: q @ q.swapaxes(-1, -2)),
+              "a query is met with keys, not with other queries: q kᵀ"),
+        Wrong("keys with keys", wrong_sentence(lambda q, k: k @ k.swapaxes(-1, -2)),
+              "a key is met with queries, not with other keys: q kᵀ"),
+        *(
+            Wrong("another's values", lambda q, k, v, heads, scale, i=i: sentence(
+                q, k, (q, k)[i], heads, scale),
+                  "what is gathered are the values v: (q kᵀ) v")
+            for i in (0, 1)
+        ),
         Wrong("softmax", wrong_sentence(lambda q, k: softmax(q @ k.swapaxes(-1, -2))),
               "spiking attention has no softmax: the map holds counts"),
         Wrong("divided by the root of E", lambda q, k, v, heads, scale: sentence(
@@ -134,9 +153,9 @@ ex_06_2 = function(
 
 
 def channels_first(q, k, v, heads, scale):
-    """kᵀ v of one sentence (T, H, E, E); and y (T, n, D), made by way of the n x n map."""
+    """kᵀ v of one sentence (T, H, E, E), and y = q (kᵀ v) scale (T, n, D)."""
     summary = split_heads(k, heads).swapaxes(-1, -2) @ split_heads(v, heads)
-    return summary, sentence(q, k, v, heads, scale)
+    return summary, attention_by_channels(q, k, v, heads=heads, scale=scale)
 
 
 def wrong_order(summarise, read=lambda q, k, v, summary: q @ summary, twice=False):
@@ -175,6 +194,11 @@ ex_06_3 = function(
         Wrong("the map by words", lambda q, k, v, heads, scale: (
             attention_map(q, k, heads), sentence(q, k, v, heads, scale)),
               "y is right, but this is the n x n map: move the brackets, q (kᵀ v)"),
+        Wrong("read by the keys", wrong_order(
+            lambda q, k, v: product(k, v), lambda q, k, v, summary: k @ summary),
+              "each word reads the summary with its query: q (kᵀ v)"),
+        Wrong("keys with keys", wrong_order(lambda q, k, v: product(k, k)),
+              "the summary is of keys and values, kᵀ v"),
         Wrong("queries summed up", wrong_order(lambda q, k, v: product(q, v)),
               "the summary is of keys and values, kᵀ v"),
         Wrong("heads not split", lambda q, k, v, heads, scale: channels_first(q, k, v, 1, scale)),
@@ -241,6 +265,7 @@ ex_06_4 = prediction(
     "6.4",
     word_order,
     name="predict_order",
+    choices=("same", "moved", "other"),
     wrong=[
         Wrong("the map knows places", lambda: {"spiking attention": "other"},
               "no line of attention reads a place: word i meets the same words, only elsewhere"),

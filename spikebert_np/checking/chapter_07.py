@@ -218,6 +218,7 @@ ex_07_4 = prediction(
     "7.4",
     told_by_the_norms,
     name="read_norms",
+    choices=("A", "B", "C"),
     tolerance=0.2,
     wrong=[
         Wrong("silent rows get no gradient", lambda: {"silent": "B"},

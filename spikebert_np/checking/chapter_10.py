@@ -706,9 +706,10 @@ ex_10_7 = prediction(
     "10.7",
     found,
     name="find_bugs",
+    choices=tuple(MISTAKES),
     wrong=[
-        Wrong(f"{letter} taken for: {taken}", lambda letter=letter, taken=taken: {letter: taken},
-              MISTAKES[taken])
+        Wrong(f'{letter} is not "{taken}"', lambda letter=letter, taken=taken: {letter: taken},
+              f"otherwise {MISTAKES[taken]}")
         for letter, mistake in found().items()
         for taken in MISTAKES
         if taken != mistake

@@ -357,6 +357,7 @@ ex_11_7 = prediction(
     "11.7",
     what_is_wrong,
     name="find_mistakes",
+    choices=tuple(CHOICES),
     wrong=[
         Wrong("embedding taken for spikes", lambda: {"line 1": "right"},
               "a word's vector is numbers; the first spikes come out of the encoder behind it"),

@@ -65,6 +65,7 @@ def diagnose(report, run):
 
 def _guesses(evidence, run, wrong):
     """(mistake, kind, share of the wrong arrays that it explains)."""
+    explained = False  # all that is wrong, by a formula: it says why, where a pattern sees a factor
     if "y" in wrong:
         for mistake, y in _forward_guesses(run):
             if _agree(evidence.ours["y"], y):
@@ -81,13 +82,15 @@ def _guesses(evidence, run, wrong):
                     continue
                 kind, share = _judge(evidence.ours, predicted, wrong)
                 exact |= kind == EXACT
+                explained |= share == 1
                 if share:
                     yield mistake, kind, share
             # The dearest stage is for what nothing simpler explains.
             if exact and stage is wrong_assemblies:
                 break
     for mistake, share in explain_by_pattern(wrong, evidence):
-        yield mistake, PATTERN, share
+        if not (explained and mistake.startswith("constant factor")):
+            yield mistake, PATTERN, share
 
 
 def _judge(ours, predicted, wrong):

@@ -14,6 +14,8 @@ the answer does, it raises nothing.
 import linecache
 import traceback
 from collections.abc import Callable
+from difflib import get_close_matches
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +24,7 @@ from .cases import CASES, check
 from .mistakes import explain
 from .mutants import MUTANTS
 from .passes import argument_names, copied, written
-from .patterns import suggest_by_pattern
-from .report import FAIL, PASS, Evidence, GradReport, Row, Suggestion, compare
+from .report import FAIL, PASS, Answer, AnswerReport, GradReport, Suggestion, compare
 
 UNSOLVED = "UNSOLVED"
 
@@ -96,17 +97,20 @@ class Exercise(NamedTuple):
             return Verdict(self, FAIL, None, _told(error, answer), self.reference)
         if report.passed:
             return Verdict(self, PASS, report, "Every row is right.", answer)
-        message = "These numbers fit no mistake that is known here: compare where they differ."
+        message = "No known mistake explains this answer. See where it fails, or open a hint."
         if report.suggestions:
             message = f"The likeliest mistake: {report.suggestions[0].name}."
+        elif report.faults and any(row.status == FAIL for row in report.rows):
+            message = f"See the line that says {FAIL}: the numbers may be wrong for that alone."
         elif report.faults:
-            message = "The numbers are not at fault: see the line that says FAIL."
+            message = f"The numbers are not at fault: see the line that says {FAIL}."
         return Verdict(self, FAIL, report, message, self.reference)
 
 
 def _told(error, answer):
     """The error, and where in the answer's own file it came up."""
-    message = f"It stopped with {type(error).__name__}: {error}."
+    message = f"It stopped with {type(error).__name__}: {error}"
+    message += "" if message.endswith((".", "?")) else "."
     own = getattr(getattr(answer, "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     if frames:
@@ -141,7 +145,8 @@ def function(number, reference, draw, *, name=None, outputs=("output",), wrong=(
     """A function that gives what ours gives, on drawn arguments.
 
     draw: of a Generator, the arguments. outputs: names of what is returned, an array each. Where
-    the numbers are those of a wrong answer, on all outputs, they are taken for its mistake.
+    the numbers are those of a wrong answer, on all outputs, they are taken for its mistake. The
+    patterns of wrong gradients say nothing here: these are values.
     hides: names of functions, beside the reference, that would give the answer away.
     """
 
@@ -152,8 +157,11 @@ def function(number, reference, draw, *, name=None, outputs=("output",), wrong=(
             returned = (returned,)
         elif not isinstance(returned, tuple | list) or len(returned) != len(outputs):
             raise TypeError(f"it must return {len(outputs)} values: {', '.join(outputs)}")
-        if any(value is None for value in returned):
-            raise TypeError("it returned None: does it end in `return`?")
+        for output, value in zip(outputs, returned, strict=True):
+            if value is None:
+                raise TypeError("it returned None: does it end in `return`?")
+            if isinstance(value, tuple | list):
+                raise TypeError(f"{output} is a {type(value).__name__} and should be an array")
         names = argument_names(reference, len(args))
         faults = written("your function", args, given, names)
         return tuple(np.asarray(value, dtype=np.float64) for value in returned), faults
@@ -167,19 +175,20 @@ def function(number, reference, draw, *, name=None, outputs=("output",), wrong=(
             rows = tuple(compare(*triple, bound) for triple in triples)
             report = GradReport("", rows, faults=faults)
             if not report.passed:
-                return report._replace(suggestions=suggest(args, ours, expected, rows))
+                return report._replace(suggestions=suggest(args, ours, expected))
         return report
 
-    def suggest(args, ours, expected, rows):
-        matched = [
-            entry.suggestion
-            for entry in wrong
-            if all(map(_alike, ours, _quietly(run, entry.answer, args) or [None] * len(ours)))
-        ]
-        named = [dict(zip(outputs, arrays, strict=True)) for arrays in (ours, expected)]
-        evidence = Evidence({}, np.zeros(()), *named, {})
-        failed = [row.name for row in rows if row.status == FAIL]
-        return tuple(matched) or suggest_by_pattern(failed, evidence)
+    def suggest(args, ours, expected):
+        with np.errstate(all="ignore"):  # of the planted answers
+            matched = [
+                entry.suggestion
+                for entry in wrong
+                if _alike(ours, _quietly(run, entry.answer, args))
+            ]
+        if not matched and any(_alike(ours, order) for order in permutations(expected)):
+            exchanged = f"they are right, but come in another order: return {', '.join(outputs)}"
+            matched = [Suggestion("results exchanged", exchanged, 1.0)]
+        return tuple(matched)
 
     own = reference.__name__
     return Exercise(number, name or own, reference, tuple(wrong), examine, (own, *hides))
@@ -194,50 +203,79 @@ def _quietly(run, answer, args):
 
 
 def _alike(ours, wrong):
-    return wrong is not None and compare("", ours, wrong, 1e-9).status != FAIL
+    """Whether the arrays are those of a planted answer, where it gave any."""
+    return wrong is not None and all(
+        compare("", *pair, 1e-9).status != FAIL for pair in zip(ours, wrong, strict=True)
+    )
 
 
-def prediction(number, truth, *, name="prediction", wrong=(), tolerance=1e-2):
+def _word(answer):
+    """An answer as a word is compared, None where it is none: True and False are yes and no."""
+    if isinstance(answer, bool | np.bool_):
+        return "yes" if answer else "no"
+    return answer.strip().lower() if isinstance(answer, str) else None
+
+
+def prediction(number, truth, *, name="prediction", wrong=(), tolerance=1e-2, choices=()):
     """Values or words that the learner writes down before running what gives them.
 
     truth: a function without arguments that runs it: {question: number, array, or word}; a number
     is right within the tolerance, beside 1 or its own size. wrong: their answers are {question:
-    value} of some of the questions, and tell the mistake of whoever wrote that value. The right
-    values are not printed.
+    value} of some of the questions, and tell the mistake of whoever wrote that value. choices: the
+    words that an answer may be, where it is a word. The right values are not printed.
     """
 
     def examine(answer, seed):
         given, right = answer(), truth()
         if not isinstance(given, dict):
             raise TypeError(f"it must return a dict with the keys {', '.join(right)}")
-        return GradReport("", tuple(judge(key, given, right) for key in right), (), suggest(given))
+        rows = tuple(judge(key, given, right[key]) for key in right)
+        return AnswerReport("", rows, tuple(unknown(given, right)), suggest(given))
 
-    def judge(key, given, right):
-        shape = np.shape(right[key])
+    def unknown(given, right):
+        for key in given:
+            if key not in right:
+                near = get_close_matches(str(key), right, 1)
+                yield f"unknown key {key!r}" + (f": did you mean {near[0]!r}?" if near else "")
+
+    def judge(key, given, value):
         if key not in given:
-            return Row(key, shape, np.nan, tolerance, FAIL, note="no answer")
-        if same(given[key], right[key]):
-            return Row(key, shape, np.nan, tolerance, PASS, note=f"{given[key]}")
-        return Row(key, shape, np.nan, tolerance, FAIL, note=f"not {given[key]}")
+            return Answer(key, "-", FAIL, "no answer")
+        fault = wrong_in(given[key], value)
+        return Answer(key, f"{given[key]}", PASS if fault is None else FAIL, fault or "")
 
-    def same(ours, value):
+    def wrong_in(answer, value):
+        """None where the answer is the value; else what can be said of it, if anything."""
         if isinstance(value, str):
-            return isinstance(ours, str) and ours.strip().lower() == value.lower()
+            word = _word(answer)
+            if word == _word(value):
+                return None
+            return "" if not choices or word in map(_word, choices) else "not one of the choices"
+        value = np.asarray(value, np.float64)
         try:
-            ours, value = np.asarray(ours, np.float64), np.asarray(value, np.float64)
+            answer = np.asarray(answer, np.float64)
         except (TypeError, ValueError):
-            return False
-        near = np.abs(ours - value) <= tolerance * np.maximum(1, np.abs(value)) \
-            if ours.shape == value.shape else np.False_  # fmt: skip
-        return bool(np.all(near))
+            return "not a number" if not value.ndim else "not numbers"
+        if answer.shape != value.shape:
+            return f"{value.size} numbers are due" if value.ndim else "one number is due"
+        with np.errstate(invalid="ignore"):  # ∞ - ∞
+            near = np.abs(answer - value) <= tolerance * np.maximum(1, np.abs(value))
+        off = ~(near & np.isfinite(value) | (answer == value))
+        if not off.any():
+            return None
+        return f"first at {[int(i) for i in np.argwhere(off)[0]]}" if value.ndim else ""
+
+    def same(answer, value):
+        return wrong_in(answer, value) is None
 
     def suggest(given):
         right, found = truth(), []
         for entry in wrong:
             telling = {k: v for k, v in entry.answer().items() if not same(v, right[k])}
             if telling and all(k in given and same(given[k], v) for k, v in telling.items()):
-                found.append(entry.suggestion)
-        return tuple(found)
+                found.append((len(telling), entry.suggestion))
+        # Those that explain most answers come first.
+        return tuple(entry for _, entry in sorted(found, key=lambda pair: -pair[0]))
 
     def completed(entry):
         return entry._replace(answer=lambda: truth() | entry.answer())

@@ -117,21 +117,20 @@ def check_gradients(
         grads = flatten(names, as_many(names, f_backward(dy, cache)), args)
         if strange := [name for name in grads if name not in arrays]:
             raise ValueError(
-                f"f_backward returned a gradient of {strange[0]}, which is no array of f's: "
+                f"the backward pass returned a gradient of {strange[0]}, which is no array of f's: "
                 f"those are {', '.join(arrays)}"
             )
         copies = {name: None if dx is None else np.array(dx) for name, dx in grads.items()}
         for name, dx in copies.items():
             if dx is not None and dx.dtype.kind not in "biufc":
-                raise TypeError(f"f_backward returned {dx.dtype} for {name}, not numbers")
+                raise TypeError(f"the backward pass returned {dx.dtype} for {name}, not numbers")
         return copies
 
     upstream, read = dy.copy(), copied(cache)
     before = copied(given)
     ours = gradients(upstream, cache)
-    faults += written(
-        "f_backward", (*before, dy, read), (*given, upstream, cache), (*names, "dy", "its cache")
-    )
+    after = *given, upstream, cache
+    faults += written("the backward pass", (*before, dy, read), after, (*names, "dy", "its cache"))
     if not faults:
         faults += not_linear(ours, lambda: gradients(-10 * dy, cache))
     if not np.array_equal(y, output_and_cache(f(*copied(args)))[0], equal_nan=True):
@@ -165,7 +164,7 @@ def check_gradients(
         ours[name] = ours[name].real
         row = judge(name, ours[name])
         if missing:
-            row = row._replace(note="f_backward returned no gradient of it")
+            row = row._replace(note="the backward pass returned no gradient of it")
         elif name in zero:
             row = _zero_row(row, ours[name], expected[name], max(sizes), bound)
         if dtype != np.float64 and row.error < np.inf:
@@ -226,7 +225,7 @@ def _with_reason(row, ours, found, kinks):
     if outside.any():
         index = tuple(int(i) for i in np.argwhere(outside)[0])
         note = (
-            f"at a kink {list(index)}: ours {ours[index]:.6g} is not between the slopes on its "
+            f"at a kink {list(index)}: {ours[index]:.6g} is not between the slopes on its "
             f"sides, {found.low[index]:.6g} and {found.high[index]:.6g}"
         )
         return row._replace(status=FAIL, note=note)

@@ -98,6 +98,34 @@ def norm_by_raw(*, mean=False, variance=False):
     return backward
 
 
+def norm_by_sums(*, mean=True, variance=True):
+    """layernorm_backward with a sum over the width in place of one of its two means, or of both."""
+
+    def backward(dy, cache):
+        width = cache.x_hat.shape[-1]
+        return norm_by(mean=width**mean, variance=width**variance)(dy, cache)
+
+    return backward
+
+
+def norm_without_x_hat(inside):
+    """layernorm_backward with one of the two x_hat of its variance's term left out."""
+
+    def backward(dy, cache):
+        x_hat, inv_std, gain = cache
+        dx, dgain, dbias = norm_by(variance=0)(dy, cache)
+        dx_hat = dy * gain
+        of_variance = (dx_hat if inside else dx_hat * x_hat).mean(axis=-1, keepdims=True)
+        return dx - (x_hat if inside else 1) * of_variance * inv_std, dgain, dbias
+
+    return backward
+
+
+def norm_with_the_gain_last(dy, cache):
+    dx, dgain, dbias = norm_by(with_gain=False)(dy, cache)
+    return dx * cache.gain, dgain, dbias
+
+
 def norm_by_the_sample_variance(dy, cache):
     width = cache.x_hat.shape[-1]
     return norm_by(variance=width / (width - 1))(dy, cache)
@@ -110,7 +138,15 @@ def over_rows(x):
 LAYERNORM = [
     ("mean term missing", norm_by(mean=0)),
     ("variance term missing", norm_by(variance=0)),
-    ("variance term missing", norm_by(mean=1, variance=-1)),
+    ("mean added, not subtracted", norm_by(variance=-1)),
+    ("mean added, not subtracted", norm_by(mean=-1)),
+    ("mean added, not subtracted", norm_by(mean=-1, variance=-1)),
+    ("sums for means", norm_by_sums()),
+    ("sums for means", norm_by_sums(mean=False)),
+    ("sums for means", norm_by_sums(variance=False)),
+    ("x_hat missing from the variance term", norm_without_x_hat(inside=True)),
+    ("x_hat missing from the variance term", norm_without_x_hat(inside=False)),
+    ("gain applied last", norm_with_the_gain_last),
     ("variance term without the gain", norm_by_raw(variance=True)),
     ("mean term without the gain", norm_by_raw(mean=True)),
     ("statistics held constant", norm_by(mean=0, variance=0)),
@@ -121,6 +157,7 @@ LAYERNORM = [
     ("times std, not 1/std", norm_by(power=-1)),
     ("variance divided by D - 1", norm_by_the_sample_variance),
     ("normalised over tokens", norm_by(axis=-2)),
+    ("normalised over tokens", norm_by(axis=None)),
     ("gain gradient without x_hat", norm_by(gain=lambda dy, x, w, right: right[1])),
     ("gain gradient with the scaled x_hat", norm_by(gain=lambda dy, x, w, right: right[0] * w)),
     ("gradients swapped", norm_by(gain=lambda dy, x, w, r: r[1], bias=lambda dy, x, w, r: r[0])),

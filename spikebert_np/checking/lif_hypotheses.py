@@ -60,7 +60,7 @@ def unless_detached(term):
 
 
 LIF_STEP = [
-    ("leak dropped", step_by(L=lambda h, s, n: 0)),
+    ("nothing carried back", step_by(L=lambda h, s, n: 0)),
     ("1/tau for 1 - 1/tau", step_by(L=lambda h, s, n: 1 / n.tau)),
     ("leak of 1", step_by(L=lambda h, s, n: 1)),
     ("leak of the input's gradient", step_by(
@@ -72,6 +72,9 @@ LIF_STEP = [
     ("reset factor missing", step_by(A=lambda h, s, n: 1)),
     ("reset factor inverted", step_by(A=lambda h, s, n: s)),
     ("hard reset's factor for another", step_by(A=lambda h, s, n: 1 - s)),
+    ("carried gradient left out", step_by(A=lambda h, s, n: 0)),
+    ("1 - S on the reset's path", step_by(
+        R=unless_detached(lambda h, s, n: (1 - s) * reset_path(h, s, n)))),
     ("reset attached", step_by(R=reset_path)),
     ("reset detached", step_by(R=lambda h, s, n: 0)),
     ("reset's path without the slope", step_by(
@@ -113,14 +116,15 @@ LIF_STEP = [
 ]  # fmt: skip
 
 
-def loop_by(*, slope_of=0, gate_of=0, accumulate=False, only_last=False, first=0):
+def loop_by(*, slope_of=0, gate_of=0, accumulate=False, only_last=False, first=0, dv_end=0):
     """lif_backward with the slope or the reset of a neighbouring step, with the carried gradient
-    added to what was carried before, with the last step's upstream alone, or not from `first`."""
+    added to what was carried before, with the last step's upstream alone, not from `first`, or
+    from another dv than 0 behind the last step."""
 
     def backward(ds, cache):
         h, s, neuron, _ = cache
         last = len(h) - 1
-        dx, dv = np.zeros_like(h), np.zeros_like(h[0])
+        dx, dv = np.zeros_like(h), np.full_like(h[0], dv_end)
         for t in reversed(range(first, len(h))):
             near, gate = (
                 array[min(max(t + shift, 0), last)]
@@ -143,6 +147,10 @@ def lif_forward_in_time(ds, cache):
     return dx
 
 
+def lif_of_exchanged(ds, cache):
+    return lif_backward(ds, cache._replace(h=cache.s, s=cache.h))
+
+
 LIF_HYPOTHESES = {
     lif_step_backward: LIF_STEP,
     lif_backward: [
@@ -152,6 +160,9 @@ LIF_HYPOTHESES = {
         ("reset factor of another step", loop_by(gate_of=-1)),
         ("reset factor of another step", loop_by(gate_of=1)),
         ("first step left out", loop_by(first=1)),
+        ("dv does not start at 0", loop_by(dv_end=1)),
+        ("steps in reverse order", lambda ds, cache: lif_backward(ds, cache)[::-1]),
+        ("h and s exchanged", lif_of_exchanged),
         ("carried gradient accumulated", loop_by(accumulate=True)),
         ("upstream of the last step only", loop_by(only_last=True)),
     ],

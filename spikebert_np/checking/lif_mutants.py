@@ -47,7 +47,7 @@ def through_the_charge(dh, neuron):
     return dh / neuron.tau if neuron.decay_input else dh, dh * (1 - 1 / neuron.tau)
 
 
-@wrong_step("leak dropped")
+@wrong_step("nothing carried back")
 def no_leak(ds, dv, h, s, neuron):
     dh, ds = through_the_reset(ds, dv, h, s, neuron)
     dh = dh + ds * slope(h, neuron)

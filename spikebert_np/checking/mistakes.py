@@ -17,6 +17,8 @@ MISTAKES = {
     "them; here only the first step's arrived: sum over T",
     "averaged, not summed": "a parameter's gradient is the sum over all rows that read it, not "
     "their mean",
+    "not reshaped": "the numbers are right, and the shape is not: give the gradient the shape of "
+    "its array",
     "not summed": "the array still has the leading axes that should have been summed over",
     "upstream added": "the chain rule multiplies: the upstream gradient was added to the local "
     "derivative (or to the result) instead",
@@ -37,7 +39,7 @@ MISTAKES = {
     "look at where offsets start and stop",
     "last token only": "only the last token of each sentence is wrong (or alone is right): look "
     "at where offsets stop",
-    "missing a constant along the last axis": "ours and the right gradient differ by one number "
+    "missing a constant along the last axis": "the array and the right one differ by one number "
     "a row: a mean over the last axis was not subtracted",
     # linear
     "weight not transposed": "y = x W takes the gradient back by the transpose: dx = dy Wᵀ",
@@ -46,6 +48,13 @@ MISTAKES = {
     "mean term missing": "every x moves its row's mean: mean(dx_hat) must be subtracted",
     "variance term missing": "every x moves its row's variance: x_hat mean(dx_hat x_hat) must "
     "be subtracted",
+    "mean added, not subtracted": "both means are subtracted: dx_hat - mean(dx_hat) - "
+    "x_hat mean(dx_hat x_hat)",
+    "sums for means": "the row's statistics are means: their terms are divided by the width D",
+    "x_hat missing from the variance term": "x_hat stands in it twice, inside the mean and before "
+    "it: x_hat mean(dx_hat x_hat)",
+    "gain applied last": "the gain enters before the means are taken: dx_hat = dy gain, and dx "
+    "from dx_hat alone",
     "variance term without the gain": "the variance's term is built from dx_hat = dy gain, as the "
     "mean's is, not from dy",
     "mean term without the gain": "the mean's term is built from dx_hat = dy gain, as the "
@@ -64,8 +73,8 @@ MISTAKES = {
     "gain gradient without x_hat": "y = gain x_hat: dgain multiplies dy by x_hat before the sum",
     "gain gradient with the scaled x_hat": "dgain multiplies dy by x_hat, not by gain x_hat",
     # LIF
-    "leak dropped": "H[t] holds (1 - 1/tau) V[t-1]: without that path no gradient travels back "
-    "in time",
+    "nothing carried back": "H[t] holds (1 - 1/tau) V[t-1]: without that path no gradient "
+    "travels back in time",
     "1/tau for 1 - 1/tau": "V keeps 1 - 1/tau of itself; 1/tau is the share of the input (the "
     "two agree at tau = 2 alone)",
     "leak of 1": "V keeps only 1 - 1/tau of itself from step to step: the factor is missing",
@@ -73,6 +82,10 @@ MISTAKES = {
     "carried gradient is multiplied by 1 - S",
     "reset factor of another step": "the gradient that arrives at V[t] passes the reset of step t: "
     "1 - S[t], not a neighbour's",
+    "carried gradient left out": "H reaches the loss by V too: dH holds dV (1 - S) beside the "
+    "spike's dS",
+    "1 - S on the reset's path": "a hard reset's dV/dS is v_reset - H: 1 - S belongs to dV/dH "
+    "alone",
     "reset factor inverted": "a hard reset lets the gradient through where the neuron did not "
     "fire: 1 - S, not S",
     "reset attached": "the reset is detached: S is a constant there and no gradient flows "
@@ -96,8 +109,8 @@ MISTAKES = {
     "surrogate on the carried gradient": "V's own path from step to step does not pass the "
     "spike: only dS and the attached reset are multiplied by the slope",
     "upstream added to the slope": "ds multiplies the surrogate's slope; here they were added",
-    "input's 1/tau missing": "with decay_input X enters as X / tau, and so does its gradient",
-    "input's 1/tau too many": "without decay_input X enters undivided, and so does its gradient",
+    "input's 1/tau missing": "here X enters H as X / tau: its gradient is divided by tau too",
+    "input's 1/tau too many": "here X enters H undivided: so does its gradient leave it",
     "1 - 1/tau on the input": "X enters with its own factor, 1/tau or 1; 1 - 1/tau is the "
     "membrane's",
     "reset left out": "after a spike the membrane goes back to v_reset, or down by v_th",
@@ -110,6 +123,12 @@ MISTAKES = {
     "multiplied by the surrogate's slope too",
     "surrogate at another point": "the slope is taken at H - v_th, where the neuron decides to "
     "fire",
+    "dv does not start at 0": "the walk back starts with dv = 0: nothing reads V after the last "
+    "step",
+    "steps in reverse order": "the walk goes from t = T-1 to 0, so what it collects comes out last "
+    "step first: dx[t] belongs to step t",
+    "h and s exchanged": "the step takes h before s: 1 - s is of the spikes, and the slope is "
+    "taken at h - v_th",
     "first step left out": "the loop over t ends at 0, not at 1",
     "leak twice": "V keeps 1 - 1/tau of itself; the factor was applied twice",
     "hard reset's factor for another": "1 - S belongs to the hard reset alone",
@@ -202,8 +221,12 @@ MISTAKES = {
     "map not transposed": "a = q kᵀ: dk = daᵀ q, and dv = aᵀ dy",
     "leaking across sentences": "each sentence is read by itself: attention's products and a "
     "convolution's windows stop at its offsets",
+    "q for k, or k for q": "each of a product's gradients holds the other factor: a = q kᵀ gives "
+    "dq = da k, and dk = daᵀ q",
     "heads joined without a transpose": "(T, H, n, E) goes back to (T, n, H, E) before it is "
     "reshaped to (T, n, D); reshaped as it lies in memory, heads and words are mixed up",
+    "heads not joined": "the gradients of the heads still stand apart: (T, H, n, E) goes back to "
+    "(T, n, D), by `join_heads`",
     "heads not split": "each head attends by itself: split D into H heads before the products",
     # compositions; the detail is the layer
     "left out": "this layer's own derivative was skipped: the gradient passed it unchanged",
@@ -231,6 +254,5 @@ MISTAKES = {
 
 
 def explain(name):
-    """The sentence of a mistake; its detail, where there is one, is put before it."""
-    mistake, _, detail = name.partition(": ")
-    return f"{detail}: {MISTAKES[mistake]}" if detail else MISTAKES[mistake]
+    """The sentence of a mistake, whatever its detail."""
+    return MISTAKES[name.partition(": ")[0]]

@@ -42,12 +42,13 @@ def _spoken(value):
 def as_many(names, grads):
     """The gradients as a tuple, one for each name."""
     if grads is None:
-        raise TypeError("f_backward returned None: does it end in `return`?")
+        raise TypeError("the backward pass returned None: does it end in `return`?")
     many = isinstance(grads, tuple | list) and not isinstance(grads, RowGradient)
     grads = tuple(grads) if many else (grads,)
     if len(grads) != len(names):
         raise ValueError(
-            f"f_backward returned {len(grads)} gradients; {len(names)} are due: {', '.join(names)}"
+            f"the backward pass returned {len(grads)} gradients; {len(names)} are due: "
+            f"{', '.join(names)}"
         )
     return grads
 
@@ -84,11 +85,11 @@ def written(writer, before, after, names):
 
 
 def not_linear(ours, again):
-    """A fault where f_backward, called again with -10 dy, does not give -10 times its gradient."""
+    """A fault where a backward pass does not give, called again with -10 dy, -10 times as much."""
     try:
         second = again()
     except Exception as error:  # whatever a used-up cache raises
-        return (f"f_backward cannot be called twice on one cache: {error!r}",)
+        return (f"the backward pass cannot be called twice on one cache: {error!r}",)
     wrong = [
         name
         for name, dx in ours.items()
@@ -98,7 +99,7 @@ def not_linear(ours, again):
     if not wrong:
         return ()
     return (
-        f"f_backward gives for -10 dy, on the same cache, not -10 times its gradient of "
+        "the backward pass gives for -10 dy, on the same cache, not -10 times its gradient of "
         f"{', '.join(wrong)}: a gradient is linear in dy, and the same at each call",
     )
 

@@ -31,6 +31,17 @@ def transposed(ours, right, evidence):
     return "transposed" if right.ndim == 2 and close(ours, right.T) else None
 
 
+def not_reshaped(ours, right, evidence):
+    """The right numbers in another shape: as they lie, or with the heads still apart."""
+    if ours.shape == right.shape or ours.size != right.size:
+        return None
+    if close(ours.reshape(right.shape), right):
+        return "not reshaped"
+    if ours.ndim > 2 and close(ours.swapaxes(-3, -2).reshape(right.shape), right):
+        return "heads not joined"
+    return None
+
+
 def not_summed(ours, right, evidence):
     extra = ours.ndim - right.ndim
     if extra > 0 and close(ours.sum(axis=tuple(range(extra))), right):
@@ -178,6 +189,7 @@ RULES = (
     gradient_missing,
     sign_flipped,
     transposed,
+    not_reshaped,
     not_summed,
     swapped,
     averaged,
@@ -206,9 +218,15 @@ def explain_by_pattern(wrong, evidence):
         for rule in RULES:
             if mistake := rule(np.asarray(ours), right, evidence):
                 found[mistake] = found.get(mistake, 0) + 1 / len(wrong)
-    names = [name for name in evidence.arrays if evidence.expected.get(name) is not None]
-    # The first array is the input; what no other pattern fits is at least placed.
-    if not found and wrong and set(wrong) <= set(names[1:]):
+    shapes = {
+        name: array.shape
+        for name, array in evidence.arrays.items()
+        if evidence.expected.get(name) is not None
+    }
+    # The first array is the input, those of another shape are parameters: what no other pattern
+    # fits is at least placed.
+    parameters = {name for name in shapes if shapes[name] != next(iter(shapes.values()))}
+    if not found and wrong and set(wrong) <= parameters:
         found["right for the input only"] = 1.0
     return sorted(found.items(), key=lambda entry: -entry[1])
 

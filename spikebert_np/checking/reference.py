@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..layers.lif import LIFCache
 from .passes import flatten
 from .planting import edited
 
@@ -70,9 +69,12 @@ def _no_scale(node):
 
 
 def _whole_threshold(node):
-    if not isinstance(node, LIFCache):
+    """Of attention's neuron alone: no other fires at v_th / 2."""
+    lif = getattr(node, "attention_lif", None)
+    if lif is None:
         return None
-    return node._replace(neuron=replace(node.neuron, v_th=2 * node.neuron.v_th))
+    neuron = replace(lif.neuron, v_th=2 * lif.neuron.v_th)
+    return node._replace(attention_lif=lif._replace(neuron=neuron))
 
 
 SETTINGS = (

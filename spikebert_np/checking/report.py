@@ -115,8 +115,8 @@ class GradReport(NamedTuple):
         for row in self.rows:
             where = row.note
             if row.index is not None and not where:
-                place = ", ".join(map(str, row.index))
-                where = f"[{place}] ours {row.ours:.6g}, expected {row.expected:.6g}"
+                place = f"{list(row.index)} " if row.index else ""
+                where = f"{place}returned {row.ours:.6g}, right {row.expected:.6g}"
             error = "-" if np.isnan(row.error) else f"{row.error:.1e}"
             shape = "x".join(map(str, row.shape)) or "scalar"
             yield (row.name, shape, error, f"{row.bound:.0e}", row.verdict, where)
@@ -158,3 +158,24 @@ class GradReport(NamedTuple):
             )
             out.append(f"<p>Likely mistakes:</p><ol>{''.join(items)}</ol>")
         return "".join(out)
+
+
+class Answer(NamedTuple):
+    """The verdict on one answer that was written down: a row of an AnswerReport."""
+
+    name: str  # the question
+    given: str
+    status: str
+    note: str = ""  # where or why it fails
+
+
+class AnswerReport(GradReport):
+    """What was found of values and words: one row a question."""
+
+    __slots__ = ()
+
+    def cells(self):
+        """The table's header and rows, as strings."""
+        yield ("question", "your answer", "verdict")
+        for row in self.rows:
+            yield (row.name, row.given, ": ".join(filter(None, (row.status, row.note))))

@@ -301,7 +301,7 @@ def find_bugs():
     return {
         "A": "surrogate on the carried gradient",
         "B": "1/tau for 1 - 1/tau",
-        "C": "leak dropped",
+        "C": "nothing carried back",
     }
     # END SOLUTION
 

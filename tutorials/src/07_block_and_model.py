@@ -540,7 +540,7 @@ def find_bugs():
     return {
         "A": "left out: lif",
         "B": "fed the block's own upstream: ssa",
-        "C": "leak dropped",
+        "C": "nothing carried back",
         "D": "variance term missing",
     }
     # END SOLUTION
