@@ -16,6 +16,7 @@ from tiny import last_json, make_run
 from spikebert_np.cli import main
 from spikebert_np.commands.explore import explore_server
 from spikebert_np.commands.explore_server import MOST_BYTES, ExploreServer
+from spikebert_np.models.spikebert import spikebert_forward
 
 SENTENCE = "the plot is not good"
 
@@ -287,6 +288,30 @@ def test_ctrl_c_ends_it(run):
         process.kill()
     assert (process.returncode, out) == (0, "\nended\n")
     assert "Traceback" not in err
+
+
+def test_work_that_is_asked_for_stops_with_the_server(run, monkeypatch, capsys):
+    passes, at_work, ended = [], threading.Event(), threading.Event()
+
+    def forward(*args, **settings):
+        passes.append(args)
+        if len(passes) > 10:  # more than the server's own, at its start
+            at_work.set()
+            ended.wait(60)
+        return spikebert_forward(*args, **settings)
+
+    monkeypatch.setattr("spikebert_np.analysis.explanation.spikebert_forward", forward)
+    with ThreadPoolExecutor(2) as pool:
+        with explore_server(run, 0) as server:
+            pool.submit(server.serve_forever)
+            answer = pool.submit(explained, server, "good " * 200)  # 129 passes
+            assert at_work.wait(60)
+            server.shutdown()
+        ended.set()
+        with pytest.raises(http.client.RemoteDisconnected):
+            answer.result()
+    assert len(passes) < 100
+    assert capsys.readouterr().err == ""
 
 
 def test_the_browser_is_opened_unless_one_asks_not_to(run, monkeypatch, capsys):

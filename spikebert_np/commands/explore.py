@@ -2,6 +2,7 @@
 
 import argparse
 import threading
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,16 @@ def explore_server(run_folder, port):
     def answer(request):
         sentence, config = read_request(request, run.config)
         with workers(count) as at_once:
-            found = explain(sentence, tokenizer, run.params, config, run=at_once, quiet=True)
+
+            def while_open(function, items):
+                def work(item):
+                    if server.closed:
+                        raise CancelledError  # or Ctrl-C would wait for all that is asked for
+                    return function(item)
+
+                return at_once(work, items)
+
+            found = explain(sentence, tokenizer, run.params, config, run=while_open, quiet=True)
         return explanation_record(found)
 
     page = explanation_page(

@@ -36,9 +36,15 @@ class ExploreServer(ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
         self.url = f"http://{ADDRESS}:{self.server_port}/"
 
+    @property
+    def closed(self):
+        """Whether it has ended; who still works on an answer may stop."""
+        return self.socket.fileno() < 0
+
     def handle_error(self, request, client_address):
-        """A page that no longer waits for its answer, as while someone types, is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """A page that no longer waits for its answer, as while someone types, is no error; nor is
+        work that was stopped because the server has ended."""
+        if not self.closed and not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
