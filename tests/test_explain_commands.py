@@ -223,6 +223,13 @@ def test_another_name_for_this_machine_is_refused(server):
     assert ask(server, "GET", "/", Host=f"localhost:{port}")[0] == 200
 
 
+def test_on_port_80_a_browser_names_no_port(monkeypatch):
+    monkeypatch.setattr(ExploreServer, "server_bind", lambda self: setattr(self, "server_port", 80))
+    monkeypatch.setattr(ExploreServer, "server_activate", lambda self: None)
+    with ExploreServer(80, "", "", None) as server:
+        assert server.hosts == {"127.0.0.1", "localhost"}
+
+
 def test_what_a_form_of_another_site_can_send_is_refused(server):
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         assert ask(server, body=b"{}", Content_Type=content_type)[0] == 415

@@ -76,16 +76,8 @@ def explore_server(run_folder, port):
     def answer(request):
         sentence, config = read_request(request, run.config)
         with workers(count) as at_once:
-
-            def while_open(function, items):
-                def work(item):
-                    if server.closed:
-                        raise CancelledError  # or Ctrl-C would wait for all that is asked for
-                    return function(item)
-
-                return at_once(work, items)
-
-            found = explain(sentence, tokenizer, run.params, config, run=while_open, quiet=True)
+            at_once = _while_open(server, at_once)
+            found = explain(sentence, tokenizer, run.params, config, run=at_once, quiet=True)
         return explanation_record(found)
 
     page = explanation_page(
@@ -104,6 +96,20 @@ def explore_server(run_folder, port):
     with server, workers(1):
         explain("", tokenizer, run.params, run.config)  # compiles the kernels: nobody waits later
         yield server
+
+
+def _while_open(server, run):
+    """`run`, a map, that gives up when the server is closed: else Ctrl-C would wait for all of it."""
+
+    def map_while_open(function, items):
+        def work(item):
+            if server.closed:
+                raise CancelledError
+            return function(item)
+
+        return run(work, items)
+
+    return map_while_open
 
 
 def read_request(request, config):

@@ -33,7 +33,8 @@ class ExploreServer(ThreadingHTTPServer):
     def __init__(self, port, page, policy, answer):
         super().__init__((ADDRESS, port), _Handler)
         self.page, self.policy, self.answer = page.encode(), policy, answer
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        port = f":{self.server_port}" if self.server_port != 80 else ""  # 80 is not said
+        self.hosts = {name + port for name in (ADDRESS, "localhost")}
         self.url = f"http://{ADDRESS}:{self.server_port}/"
 
     @property
