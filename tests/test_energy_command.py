@@ -132,12 +132,15 @@ def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
     [
         (["--plot", "e.bmp"], "end it in .png, .svg or .pdf"),
         (["--plot", "nowhere/e.png"], "there is no folder nowhere"),
+        (["--plot", "folder.PNG"], "folder.PNG: is not a file"),
         (["--against", "nowhere"], "nowhere: no such directory"),
         (["--split", "test"], "has no test split, only dev"),
         (["nowhere"], "nowhere"),
     ],
 )
-def test_mistakes_are_told(folder, capsys, args, complaint):
+def test_mistakes_are_told(folder, tmp_path, monkeypatch, capsys, args, complaint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.PNG").mkdir()
     assert main(["energy", "--data", str(folder / "dev.tsv"), *args]) == 2
     assert complaint in capsys.readouterr().err
 

@@ -76,13 +76,19 @@ def test_a_student_without_attention(tmp_path, capsys):
     [
         (["--layer", "2"], "--layer 2: choose from 0 to 1"),
         (["--head", "2"], "--head 2: choose from 0 to 1"),
-        (["--out", "a.txt"], "--out a.txt: name it .html"),
-        (["--out", "."], "--out .: name it .html"),
+        (["--out", "a.txt"], "--out a.txt: end it in .html or .png"),
+        (["--out", "."], "--out .: end it in .html or .png"),
+        (["--out", "nowhere/a.html"], "--out nowhere/a.html: there is no folder nowhere; make it"),
+        (["--out", "folder.png"], "--out folder.png: is not a file; name another"),
     ],
 )
-def test_what_will_not_do_is_refused(run, flags, message, capsys):
+def test_what_will_not_do_is_refused(run, flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     assert main(["explain", "--run", str(run), SENTENCE, *flags]) == 2
-    assert message in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert message in err
+    assert out == ""  # before any work
 
 
 def test_a_run_where_the_sentence_should_be_is_refused(run, capsys):

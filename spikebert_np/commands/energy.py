@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import refuse_unwritable
 from .options import at_least
 
 _BATCHES = (32, 1)  # sentences that are measured at once
@@ -77,10 +78,8 @@ def run_energy(args):
     from ..analysis.operations import without_spikes
     from .energy_networks import read_student, read_teacher
 
-    if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--plot {args.plot}: end it in .png, .svg or .pdf")
-    if args.plot and not args.plot.parent.is_dir():
-        raise InputError(f"--plot {args.plot}: there is no folder {args.plot.parent}; make it")
+    if args.plot:
+        refuse_unwritable("--plot", args.plot, (".png", ".svg", ".pdf"))
     texts, labels = _open_split(args.data, args.split)
     student, *others = (read_student(folder, texts, labels) for folder in args.runs or [None])
     longest = student.config.max_tokens  # neither pays for words that the other does not read
