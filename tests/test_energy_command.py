@@ -157,15 +157,22 @@ def test_the_default_is_the_shipped_student_and_no_teacher_is_needed(monkeypatch
 
 def test_rapl_adds_up_packages_and_lives_through_a_wrap(tmp_path):
     assert rapl_reader(tmp_path) is None
-    for name, energy in (("intel-rapl:0", 900), ("intel-rapl:1", 50), ("intel-rapl:0:0", 7)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "max_energy_range_uj").write_text("999\n")
-        (tmp_path / name / "energy_uj").write_text(f"{energy}\n")
+    for folder, name, energy in (
+        ("intel-rapl:0", "package-0", 900),
+        ("intel-rapl:1", "package-1", 50),
+        ("intel-rapl:2", "psys", 3),  # all that the mains give, both packages included
+        ("intel-rapl:0:0", "core", 7),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "name").write_text(f"{name}\n")
+        (tmp_path / folder / "max_energy_range_uj").write_text("999\n")
+        (tmp_path / folder / "energy_uj").write_text(f"{energy}\n")
     read = rapl_reader(tmp_path)
     assert read() == 0
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100\n")  # 200 on, through 999
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("60\n")
     (tmp_path / "intel-rapl:0:0" / "energy_uj").write_text("500\n")  # a part of package 0
+    (tmp_path / "intel-rapl:2" / "energy_uj").write_text("700\n")
     assert read() == pytest.approx(210e-6)
     assert read() == pytest.approx(210e-6)
 
