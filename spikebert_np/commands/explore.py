@@ -99,7 +99,7 @@ def explore_server(run_folder, port):
 
 
 def _while_open(server, run):
-    """`run`, a map, that gives up when the server is closed: else Ctrl-C would wait for all of it."""
+    """`run`, a map, that gives up when the server is closed: else Ctrl-C would wait for all."""
 
     def map_while_open(function, items):
         def work(item):
