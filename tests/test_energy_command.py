@@ -7,7 +7,7 @@ import platform
 import numpy as np
 import pytest
 from test_teacher_commands import CONFIG, WORDS, add_classifier
-from tiny import last_json, make_cache, texts
+from tiny import last_json, make_cache, make_run, texts
 
 from spikebert_np.analysis.energy import RULES
 from spikebert_np.analysis.energy_plot import energy_figure
@@ -76,6 +76,15 @@ def test_three_rules_beside_the_teacher_and_without_spikes(folder, capsys):
     paragraphs = out.split("\n\n")
     assert all("theoretical" in part for part in paragraphs if "J" in part)
     assert sum("theoretical" in part for part in paragraphs) >= 3
+
+
+def test_what_the_student_did_not_read_is_told(folder, tmp_path, capsys):
+    run = make_run(tmp_path, max_tokens=6)
+    assert energy(folder, str(run)) == 0
+    sentences = [line.split("\t")[1] for line in (folder / "dev.tsv").read_text().splitlines()[1:]]
+    longer = sum(len(sentence.split()) > 4 for sentence in sentences)  # beside [CLS] and [SEP]
+    assert 0 < longer < 30
+    assert f" {longer} cut short" in capsys.readouterr().out
 
 
 def test_spiking_textcnn_has_an_energy_and_textcnn_none(folder, capsys):

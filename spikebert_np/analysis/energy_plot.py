@@ -24,7 +24,7 @@ def energy_figure(rows, *, title):
         figure = Figure(figsize=(12, 4.2 + 0.2 * len(rows)), layout="constrained")
         figure.suptitle(title)
         axes = figure.subplots(1, len(RULES), sharey=True)
-        for axis, (rule, title) in zip(axes, RULES.items(), strict=True):
+        for axis, (rule, name) in zip(axes, RULES.items(), strict=True):
             for i, row in enumerate(rows):
                 colour = VERMILLION if row["teacher"] else BLUE
                 if row["accuracy"] is None:
@@ -34,7 +34,7 @@ def energy_figure(rows, *, title):
                     marker = _MARKERS[i % len(_MARKERS)]
                     axis.plot(row[rule], row["accuracy"], marker, color=colour, label=row["label"])
             axis.set_xscale("log")
-            axis.set_title(f"rule: {title}")
+            axis.set_title(f"rule: {name}")
             axis.set_xlabel("theoretical energy a sentence, mJ")
             axis.grid(color="#E0E0E0", linewidth=0.5, which="both")
             axis.set_axisbelow(True)

@@ -87,7 +87,7 @@ def run_energy(args):
     networks = [student, *([teacher] if teacher else []), *others]
     dense = without_spikes(student.layers)
 
-    print(f"{args.data}: {len(texts)} sentences, {_tokens(student):.1f} tokens each")
+    print(f"{args.data}: {_size(student.encoded)}")
     for network in networks:
         fire = "" if network is teacher else f", {network.firing_rate:.1%} of its neurons fire"
         right = "" if network.accuracy is None else f", accuracy {network.accuracy:.4f}"
@@ -122,9 +122,11 @@ def run_energy(args):
         print(json.dumps(found))
 
 
-def _tokens(network):
-    """Of a sentence, on average."""
-    return network.encoded.offsets[-1] / (len(network.encoded.offsets) - 1)
+def _size(encoded):
+    """What was read, in words."""
+    count = len(encoded.offsets) - 1
+    tokens = encoded.offsets[-1] / count
+    return f"{count} sentences, {tokens:.1f} tokens each, {encoded.truncated} cut short"
 
 
 def _open_split(data, name):
