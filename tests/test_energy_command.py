@@ -111,6 +111,15 @@ def test_several_runs_in_one_plot(folder, tmp_path, capsys):
         assert axis.get_xlabel().startswith("theoretical")
 
 
+def test_every_network_of_a_plot_has_a_name_and_a_mark():
+    names = ["_old/run", *"abcdefghijk"]
+    row = {"teacher": False, "accuracy": 0.5, **dict.fromkeys(RULES, 1.0)}
+    figure = energy_figure([{"label": name, **row} for name in names], title="dev")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert len({line.get_marker() for line in legend.get_lines()}) == len(names)
+
+
 def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
     ticks = iter(range(10**6))
     meter = Meter("joules", lambda: float(next(ticks)))

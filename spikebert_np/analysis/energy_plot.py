@@ -3,7 +3,7 @@
 from .energy import RULES
 from .plots import BLUE, STYLE, VERMILLION, save_figure
 
-_MARKERS = "os^vDP*X"
+_MARKERS = "os^vDP*X<>dphH8"
 
 
 def plot_energy(rows, path, *, title):
@@ -39,6 +39,7 @@ def energy_figure(rows, *, title):
             axis.grid(color="#E0E0E0", linewidth=0.5, which="both")
             axis.set_axisbelow(True)
         axes[0].set_ylabel("accuracy")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        # Given one by one: matplotlib would leave out a name that begins with an underscore.
+        lines = list(axes[0].lines)
+        figure.legend(handles=lines, loc="outside lower center", ncols=3, frameon=False)
     return figure
