@@ -40,6 +40,19 @@ def test_explain_agrees_with_predict(run, capsys):
     assert record["probabilities"] == pytest.approx(predicted["probabilities"][0], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("good \ud83d", "good \ufffd"),  # half a character, as Windows may hand it on
+        ("caf\udce9", "caf\xe9"),  # a byte of Latin-1
+        ("\u2028 </script> \U0001f600", "\u2028 </script> \U0001f600"),
+    ],
+)
+def test_odd_letters_of_the_command_line(run, given, read, capsys):
+    assert main(["explain", "--run", str(run), given, "--json"]) == 0
+    assert last_json(capsys.readouterr().out)["sentence"] == read
+
+
 def test_a_map_too_wide_for_the_terminal_is_not_drawn(run, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
     assert main(["explain", "--run", str(run), SENTENCE]) == 0
