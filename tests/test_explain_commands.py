@@ -316,27 +316,53 @@ def test_ctrl_c_ends_it(run):
     assert "Traceback" not in err
 
 
-def test_work_that_is_asked_for_stops_with_the_server(run, monkeypatch, capsys):
-    passes, at_work, ended = [], threading.Event(), threading.Event()
+@pytest.fixture
+def passes(monkeypatch):
+    """Each forward pass of an explanation, in a list. From the eleventh on they set `at_work` and
+    wait for `go_on`."""
+    passes = []
 
     def forward(*args, **settings):
         passes.append(args)
-        if len(passes) > 10:  # more than the server's own, at its start
+        if len(passes) > 10:
             at_work.set()
-            ended.wait(60)
+            go_on.wait(60)
         return spikebert_forward(*args, **settings)
 
+    at_work, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr("spikebert_np.analysis.explanation.spikebert_forward", forward)
+    yield passes, at_work, go_on
+    go_on.set()
+
+
+LONG = "good " * 200  # 129 passes
+
+
+def test_work_stops_with_the_server(run, passes, capsys):
+    passes, at_work, go_on = passes
     with ThreadPoolExecutor(2) as pool:
         with explore_server(run, 0) as server:
             pool.submit(server.serve_forever)
-            answer = pool.submit(explained, server, "good " * 200)  # 129 passes
+            answer = pool.submit(explained, server, LONG)
             assert at_work.wait(60)
             server.shutdown()
-        ended.set()
+        go_on.set()
         with pytest.raises(http.client.RemoteDisconnected):
             answer.result()
     assert len(passes) < 100
+    assert capsys.readouterr().err == ""
+
+
+def test_work_stops_where_nobody_waits_for_it(server, passes, capsys):
+    passes, at_work, go_on = passes
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    request = json.dumps({"sentence": LONG, "steps": 4, "threshold": 1.0})
+    connection.request("POST", "/explain", request, {"Content-Type": "application/json"})
+    assert at_work.wait(60)
+    connection.close()
+    go_on.set()
+    assert explained(server, LONG)[0] == 200
+    assert 129 < len(passes) < 200
     assert capsys.readouterr().err == ""
 
 
