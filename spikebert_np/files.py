@@ -32,6 +32,17 @@ def write_atomically(path, write):
     os.replace(temporary, path)
 
 
+def refuse_unwritable(flag, path, endings):
+    """Raises InputError where the file that a flag names cannot be made: before the work it is to
+    hold, not behind it. endings: those that it may have, such as .png, in any case."""
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{flag} {path}: end it in {', '.join(endings[:-1])} or {endings[-1]}")
+    if not path.parent.is_dir():
+        raise InputError(f"{flag} {path}: there is no folder {path.parent}; make it")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{flag} {path}: is not a file; name another")
+
+
 def refuse_taken(out):
     """Raises InputError where a path that is to be made is there already."""
     if os.path.lexists(out):

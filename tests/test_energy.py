@@ -125,6 +125,8 @@ def test_q_and_k_add_up_only_where_both_fire(rng):
     layer = next(layer for layer in count_student(cache) if layer.name == "blocks.0.ssa.qk")
     assert layer.acs == both / 2
     assert 0 < layer.acs < layer.sops
+    energies = layer_millijoules(layer)
+    assert energies["strict"] < energies["literature"]
 
 
 def test_spiking_textcnn_by_hand():
@@ -143,11 +145,12 @@ def test_spiking_textcnn_by_hand():
     params["embedding.norm.bias"] = np.array([10, -10], np.float32)
     ids, offsets = np.array([2, 0, 1, 2]), np.array([0, 1, 4])
     _, cache = spiking_textcnn_forward(ids, offsets, params, config, backend="numpy")
-    # Windows of two tokens hold 1 spike in the sentence of one token, 2 + 2 + 1 in that of three.
+    # Windows of two hold 1 token in the sentence of one, and 2 + 2 + 1 in that of three. Each token
+    # has one spike a step.
     expected = {
         "embedding.projection": (2 * 4 * 2, 0),
         "encoder": (0, 0),
-        "convs.2": (2 * 2 * 2 * 5, (1 + 5) * 3 * 5 / 2),
+        "convs.2": ((1 + 5) / 2 * 2 * 5, (1 + 5) * 3 * 5 / 2),
         "convs.1": (2 * 2 * 5, (1 + 3) * 3 * 5 / 2),
         "head": (2 * 5 * 3, 0),
     }

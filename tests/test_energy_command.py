@@ -7,7 +7,7 @@ import platform
 import numpy as np
 import pytest
 from test_teacher_commands import CONFIG, WORDS, add_classifier
-from tiny import last_json, make_cache, texts
+from tiny import last_json, make_cache, make_run, texts
 
 from spikebert_np.analysis.energy import RULES
 from spikebert_np.analysis.energy_plot import energy_figure
@@ -78,6 +78,15 @@ def test_three_rules_beside_the_teacher_and_without_spikes(folder, capsys):
     assert sum("theoretical" in part for part in paragraphs) >= 3
 
 
+def test_what_the_student_did_not_read_is_told(folder, tmp_path, capsys):
+    run = make_run(tmp_path, max_tokens=6)
+    assert energy(folder, str(run)) == 0
+    sentences = [line.split("\t")[1] for line in (folder / "dev.tsv").read_text().splitlines()[1:]]
+    longer = sum(len(sentence.split()) > 4 for sentence in sentences)  # beside [CLS] and [SEP]
+    assert 0 < longer < 30
+    assert f" {longer} cut short" in capsys.readouterr().out
+
+
 def test_spiking_textcnn_has_an_energy_and_textcnn_none(folder, capsys):
     assert energy(folder, "snn", "--json") == 0
     assert last_json(capsys.readouterr().out)["with_memory"] > 0
@@ -100,6 +109,15 @@ def test_several_runs_in_one_plot(folder, tmp_path, capsys):
         assert dots[short["label"]] == short[rule]
         assert dots[f"{teacher['label']}, not scored"] == teacher[rule]
         assert axis.get_xlabel().startswith("theoretical")
+
+
+def test_every_network_of_a_plot_has_a_name_and_a_mark():
+    names = ["_old/run", *"abcdefghijk"]
+    row = {"teacher": False, "accuracy": 0.5, **dict.fromkeys(RULES, 1.0)}
+    figure = energy_figure([{"label": name, **row} for name in names], title="dev")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert len({line.get_marker() for line in legend.get_lines()}) == len(names)
 
 
 def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
@@ -132,12 +150,15 @@ def test_measured_beside_the_theoretical_figure(folder, monkeypatch, capsys):
     [
         (["--plot", "e.bmp"], "end it in .png, .svg or .pdf"),
         (["--plot", "nowhere/e.png"], "there is no folder nowhere"),
+        (["--plot", "folder.PNG"], "folder.PNG: is not a file"),
         (["--against", "nowhere"], "nowhere: no such directory"),
         (["--split", "test"], "has no test split, only dev"),
         (["nowhere"], "nowhere"),
     ],
 )
-def test_mistakes_are_told(folder, capsys, args, complaint):
+def test_mistakes_are_told(folder, tmp_path, monkeypatch, capsys, args, complaint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.PNG").mkdir()
     assert main(["energy", "--data", str(folder / "dev.tsv"), *args]) == 2
     assert complaint in capsys.readouterr().err
 
@@ -154,15 +175,22 @@ def test_the_default_is_the_shipped_student_and_no_teacher_is_needed(monkeypatch
 
 def test_rapl_adds_up_packages_and_lives_through_a_wrap(tmp_path):
     assert rapl_reader(tmp_path) is None
-    for name, energy in (("intel-rapl:0", 900), ("intel-rapl:1", 50), ("intel-rapl:0:0", 7)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "max_energy_range_uj").write_text("999\n")
-        (tmp_path / name / "energy_uj").write_text(f"{energy}\n")
+    for folder, name, energy in (
+        ("intel-rapl:0", "package-0", 900),
+        ("intel-rapl:1", "package-1", 50),
+        ("intel-rapl:2", "psys", 3),  # all that the mains give, both packages included
+        ("intel-rapl:0:0", "core", 7),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "name").write_text(f"{name}\n")
+        (tmp_path / folder / "max_energy_range_uj").write_text("999\n")
+        (tmp_path / folder / "energy_uj").write_text(f"{energy}\n")
     read = rapl_reader(tmp_path)
     assert read() == 0
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100\n")  # 200 on, through 999
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("60\n")
     (tmp_path / "intel-rapl:0:0" / "energy_uj").write_text("500\n")  # a part of package 0
+    (tmp_path / "intel-rapl:2" / "energy_uj").write_text("700\n")
     assert read() == pytest.approx(210e-6)
     assert read() == pytest.approx(210e-6)
 

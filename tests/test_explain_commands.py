@@ -16,6 +16,7 @@ from tiny import last_json, make_run
 from spikebert_np.cli import main
 from spikebert_np.commands.explore import explore_server
 from spikebert_np.commands.explore_server import MOST_BYTES, ExploreServer
+from spikebert_np.models.spikebert import spikebert_forward
 
 SENTENCE = "the plot is not good"
 
@@ -37,6 +38,19 @@ def test_explain_agrees_with_predict(run, capsys):
     record = last_json(out)
     assert record["answer"] == predicted["labels"][0]
     assert record["probabilities"] == pytest.approx(predicted["probabilities"][0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("good \ud83d", "good \ufffd"),  # half a character, as Windows may hand it on
+        ("caf\udce9", "caf\xe9"),  # a byte of Latin-1
+        ("\u2028 </script> \U0001f600", "\u2028 </script> \U0001f600"),
+    ],
+)
+def test_odd_letters_of_the_command_line(run, given, read, capsys):
+    assert main(["explain", "--run", str(run), given, "--json"]) == 0
+    assert last_json(capsys.readouterr().out)["sentence"] == read
 
 
 def test_a_map_too_wide_for_the_terminal_is_not_drawn(run, monkeypatch, capsys):
@@ -75,13 +89,19 @@ def test_a_student_without_attention(tmp_path, capsys):
     [
         (["--layer", "2"], "--layer 2: choose from 0 to 1"),
         (["--head", "2"], "--head 2: choose from 0 to 1"),
-        (["--out", "a.txt"], "--out a.txt: name it .html"),
-        (["--out", "."], "--out .: name it .html"),
+        (["--out", "a.txt"], "--out a.txt: end it in .html or .png"),
+        (["--out", "."], "--out .: end it in .html or .png"),
+        (["--out", "nowhere/a.html"], "--out nowhere/a.html: there is no folder nowhere; make it"),
+        (["--out", "folder.png"], "--out folder.png: is not a file; name another"),
     ],
 )
-def test_what_will_not_do_is_refused(run, flags, message, capsys):
+def test_what_will_not_do_is_refused(run, flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     assert main(["explain", "--run", str(run), SENTENCE, *flags]) == 2
-    assert message in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert message in err
+    assert out == ""  # before any work
 
 
 def test_a_run_where_the_sentence_should_be_is_refused(run, capsys):
@@ -222,6 +242,13 @@ def test_another_name_for_this_machine_is_refused(server):
     assert ask(server, "GET", "/", Host=f"localhost:{port}")[0] == 200
 
 
+def test_on_port_80_a_browser_names_no_port(monkeypatch):
+    monkeypatch.setattr(ExploreServer, "server_bind", lambda self: setattr(self, "server_port", 80))
+    monkeypatch.setattr(ExploreServer, "server_activate", lambda self: None)
+    with ExploreServer(80, "", "", None) as server:
+        assert server.hosts == {"127.0.0.1", "localhost"}
+
+
 def test_what_a_form_of_another_site_can_send_is_refused(server):
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         assert ask(server, body=b"{}", Content_Type=content_type)[0] == 415
@@ -287,6 +314,56 @@ def test_ctrl_c_ends_it(run):
         process.kill()
     assert (process.returncode, out) == (0, "\nended\n")
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Each forward pass of an explanation, in a list. From the eleventh on they set `at_work` and
+    wait for `go_on`."""
+    passes = []
+
+    def forward(*args, **settings):
+        passes.append(args)
+        if len(passes) > 10:
+            at_work.set()
+            go_on.wait(60)
+        return spikebert_forward(*args, **settings)
+
+    at_work, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("spikebert_np.analysis.explanation.spikebert_forward", forward)
+    yield passes, at_work, go_on
+    go_on.set()
+
+
+LONG = "good " * 200  # 129 passes
+
+
+def test_work_stops_with_the_server(run, passes, capsys):
+    passes, at_work, go_on = passes
+    with ThreadPoolExecutor(2) as pool:
+        with explore_server(run, 0) as server:
+            pool.submit(server.serve_forever)
+            answer = pool.submit(explained, server, LONG)
+            assert at_work.wait(60)
+            server.shutdown()
+        go_on.set()
+        with pytest.raises(http.client.RemoteDisconnected):
+            answer.result()
+    assert len(passes) < 100
+    assert capsys.readouterr().err == ""
+
+
+def test_work_stops_where_nobody_waits_for_it(server, passes, capsys):
+    passes, at_work, go_on = passes
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    request = json.dumps({"sentence": LONG, "steps": 4, "threshold": 1.0})
+    connection.request("POST", "/explain", request, {"Content-Type": "application/json"})
+    assert at_work.wait(60)
+    connection.close()
+    go_on.set()
+    assert explained(server, LONG)[0] == 200
+    assert 129 < len(passes) < 200
+    assert capsys.readouterr().err == ""
 
 
 def test_the_browser_is_opened_unless_one_asks_not_to(run, monkeypatch, capsys):

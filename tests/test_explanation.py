@@ -150,6 +150,12 @@ def test_the_tables(explanation):
     )
 
 
+def test_a_chinese_letter_fills_two_places_of_a_table():
+    found = by_hand([0.0, 2.0], [[0, 1], [0, 1]])._replace(tokens=["[CLS]", "\u7535\u5f71"])
+    rows = parts_table(found, CLASSES).splitlines()[1:]
+    assert rows[1].index("+1.00") == rows[0].index("+1.00") - 2
+
+
 def test_the_table_of_parts_names_the_answer_that_a_token_prevents():
     rows = parts_table(by_hand([0.0, 2.0, 1.0], [[0, 3, 1], [3, 1, 0]]), CLASSES).splitlines()
     assert rows[1].split() == ["0", "-1.00", "-------"]

@@ -1,8 +1,9 @@
-"""Theoretical energy of one sentence, by three rules, each of which counts more than the last.
+"""Theoretical energy of one sentence, by three rules.
 
     literature     numbers: 4.6 pJ x operations
                    spikes:  0.9 pJ x mean spike count of the input x T x operations
-    strict         4.6 pJ x MACs + 0.9 pJ x ACs: an input of 2 or more is multiplied, not added
+    strict         4.6 pJ x MACs + 0.9 pJ x ACs: an input of 2 or more is multiplied, not added; and
+                   q kᵀ, of which the literature counts each spike of q, adds where k fires too
     with memory    strict + 24.96 pJ x bytes: 4 a weight or bias, each as often as it is used, and
                    8 a membrane and step, read and written
 
@@ -23,8 +24,8 @@ RULES = {"literature": "literature", "strict": "strict", "with_memory": "with me
 LEFT_OUT = {
     "literature": "that a residual's 2 or 3 is to be multiplied, and what the strict rule leaves "
     "out",
-    "strict": "layer norms, neurons, residual sums, positions, pooling, softmax, GELU, finding "
-    "what fires, and all memory",
+    "strict": "layer norms, neurons, the adding of biases and residuals, positions, pooling, "
+    "softmax, GELU, finding what fires, and all memory",
     "with_memory": "the same arithmetic; activations, spikes, embeddings; and every cache: each "
     "token reads its weights anew, which a dense product need not do",
 }

@@ -3,7 +3,7 @@
 from .energy import RULES
 from .plots import BLUE, STYLE, VERMILLION, save_figure
 
-_MARKERS = "os^vDP*X"
+_MARKERS = "os^vDP*X<>dphH8"
 
 
 def plot_energy(rows, path, *, title):
@@ -24,7 +24,7 @@ def energy_figure(rows, *, title):
         figure = Figure(figsize=(12, 4.2 + 0.2 * len(rows)), layout="constrained")
         figure.suptitle(title)
         axes = figure.subplots(1, len(RULES), sharey=True)
-        for axis, (rule, title) in zip(axes, RULES.items(), strict=True):
+        for axis, (rule, name) in zip(axes, RULES.items(), strict=True):
             for i, row in enumerate(rows):
                 colour = VERMILLION if row["teacher"] else BLUE
                 if row["accuracy"] is None:
@@ -34,11 +34,12 @@ def energy_figure(rows, *, title):
                     marker = _MARKERS[i % len(_MARKERS)]
                     axis.plot(row[rule], row["accuracy"], marker, color=colour, label=row["label"])
             axis.set_xscale("log")
-            axis.set_title(f"rule: {title}")
+            axis.set_title(f"rule: {name}")
             axis.set_xlabel("theoretical energy a sentence, mJ")
             axis.grid(color="#E0E0E0", linewidth=0.5, which="both")
             axis.set_axisbelow(True)
         axes[0].set_ylabel("accuracy")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        # Given one by one: matplotlib would leave out a name that begins with an underscore.
+        lines = list(axes[0].lines)
+        figure.legend(handles=lines, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -3,6 +3,8 @@
 Letters: T spike steps, n tokens of one sentence.
 """
 
+from unicodedata import east_asian_width
+
 from .energy import RULES
 from .firing import mean_firing_rate
 
@@ -69,6 +71,11 @@ def attention_table(explanation, layer, head):
 
 
 def _names(explanation):
-    """The tokens, indented, of one width."""
-    width = max(map(len, [*explanation.tokens, "blocks.0"]))
-    return [f"  {token:{width}}" for token in explanation.tokens]
+    """The tokens, indented, of one width on a terminal."""
+    width = max(map(_places, [*explanation.tokens, "blocks.00"]))
+    return [f"  {token}{' ' * (width - _places(token))}" for token in explanation.tokens]
+
+
+def _places(text):
+    """How many places of a terminal it fills: a Chinese letter takes two."""
+    return len(text) + sum(east_asian_width(letter) in "WF" for letter in text)

@@ -8,8 +8,8 @@ residual sum makes, multiplies; one that is 0 costs nothing. What is left open i
   spikes of v drive the second. Those of q drive the first, which has `sops` wherever q fires, and
   `acs` only where k fires too: elsewhere there is nothing to add. Neither reads a weight. The scale
   can be merged into the threshold.
-- The embedding's projection reads numbers, once a sentence and not at every step; zeros beside a
-  sentence cost nothing.
+- The embedding's projection reads numbers, once a sentence and not at every step.
+- The zeros that a window finds beside a sentence cost nothing, in a dense network neither.
 - The classifier reads normalised means, which are numbers. The mean over time can be taken before
   it instead of behind it, so it too is counted once.
 - To look up an embedding is no arithmetic. The taps are for teaching: at inference there are none.
@@ -55,7 +55,8 @@ def count_student(cache):
         lengths = cache.pools[0].lengths  # (B,)
         layers = _count_input(cache.input, lengths)
         for conv in cache.convs:
-            layers.append(_spiking_linear(f"convs.{conv.windows.width}", conv.unit, lengths))
+            K = conv.windows.width
+            layers.append(_spiking_linear(f"convs.{K}", conv.unit, lengths, K))
         return [*layers, _numbers("head", cache.head.weight.size, cache.head.weight.shape[1])]
     lengths = cache.head.pool.lengths  # (B,)
     layers = _count_input(cache.input, lengths)
@@ -140,12 +141,20 @@ def linear_counts(x, width):
     return count_spikes(x) * width, float(ones * width), float(integers * width)
 
 
-def _spiking_linear(name, unit, lengths):
-    """Each input that fires meets one row of the weight (D_in, D_out), and reads it."""
+def _window_words(lengths, K):
+    """The words that the windows of each sentence hold (B,): K n, less what is missing at its ends.
+
+    Each of them meets one K-th of the weight (K*D, D_out).
+    """
+    return sum(np.maximum(lengths - abs(j - (K - 1) // 2), 0) for j in range(K))
+
+
+def _spiking_linear(name, unit, lengths, K=1):
+    """Each input that fires meets one row of the weight (K*D, D_out), and reads it."""
     x, weight = unit.linear.x, unit.linear.weight
     sops, acs, macs = (count / len(lengths) for count in linear_counts(x, weight.shape[1]))
     updates = unit.lif.s.size / len(lengths)
-    operations = float(lengths.mean() * weight.size)
+    operations = float(_window_words(lengths, K).mean() * weight.size / K)
     return LayerCount(
         name, "spikes", len(x), operations, sops, acs, macs, acs + macs, updates, updates
     )
@@ -176,10 +185,9 @@ def _count_input(cache, lengths):
     layers = []
     if cache.projection is not None:
         K, weight = cache.projection.windows.width, cache.projection.linear.weight
-        # A word has D_emb x D products in each window that it stands in, K of them but at the ends.
-        windows = sum(np.maximum(lengths - abs(j - (K - 1) // 2), 0) for j in range(K))  # (B,)
+        operations = _window_words(lengths, K).mean() * weight.size / K
         outputs = lengths.mean() * weight.shape[1]
-        layers.append(_numbers("embedding.projection", windows.mean() * weight.size / K, outputs))
+        layers.append(_numbers("embedding.projection", operations, outputs))
     if (lif := cache.encoding.lif) is not None:
         neurons = lif.s.size / len(lengths)
         layers.append(LayerCount("encoder", "numbers", len(lif.s), *[0.0] * 6, neurons))

@@ -41,8 +41,10 @@ def rapl_reader(root=RAPL):
     """A function that gives the joules of all processor packages so far, or None."""
     domains = []
     for folder in sorted(root.glob("intel-rapl:*")):
-        if folder.name.count(":") == 1:  # a package; its parts, intel-rapl:0:0, are in it
+        if folder.name.count(":") == 1:  # its parts, such as intel-rapl:0:0, are in it
             try:
+                if not (folder / "name").read_text().startswith("package"):
+                    continue  # psys, the whole machine: the packages are in it
                 wraps = int((folder / "max_energy_range_uj").read_text())
                 domains.append([folder / "energy_uj", wraps, _microjoules(folder / "energy_uj"), 0])
             except OSError:  # the file is the administrator's alone

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import refuse_unwritable
 from .options import at_least
 
 _BATCHES = (32, 1)  # sentences that are measured at once
@@ -77,10 +78,8 @@ def run_energy(args):
     from ..analysis.operations import without_spikes
     from .energy_networks import read_student, read_teacher
 
-    if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--plot {args.plot}: end it in .png, .svg or .pdf")
-    if args.plot and not args.plot.parent.is_dir():
-        raise InputError(f"--plot {args.plot}: there is no folder {args.plot.parent}; make it")
+    if args.plot:
+        refuse_unwritable("--plot", args.plot, (".png", ".svg", ".pdf"))
     texts, labels = _open_split(args.data, args.split)
     student, *others = (read_student(folder, texts, labels) for folder in args.runs or [None])
     longest = student.config.max_tokens  # neither pays for words that the other does not read
@@ -88,7 +87,7 @@ def run_energy(args):
     networks = [student, *([teacher] if teacher else []), *others]
     dense = without_spikes(student.layers)
 
-    print(f"{args.data}: {len(texts)} sentences, {_tokens(student):.1f} tokens each")
+    print(f"{args.data}: {_size(student.encoded)}")
     for network in networks:
         fire = "" if network is teacher else f", {network.firing_rate:.1%} of its neurons fire"
         right = "" if network.accuracy is None else f", accuracy {network.accuracy:.4f}"
@@ -123,9 +122,11 @@ def run_energy(args):
         print(json.dumps(found))
 
 
-def _tokens(network):
-    """Of a sentence, on average."""
-    return network.encoded.offsets[-1] / (len(network.encoded.offsets) - 1)
+def _size(encoded):
+    """What was read, in words."""
+    count = len(encoded.offsets) - 1
+    tokens = encoded.offsets[-1] / count
+    return f"{count} sentences, {tokens:.1f} tokens each, {encoded.truncated} cut short"
 
 
 def _open_split(data, name):

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import refuse_unwritable, write_atomically
 from .options import at_least
 from .use import SHIPPED, from_arguments, open_student
 
@@ -53,8 +53,8 @@ def register(commands):
 
 def run_explain(args):
     """Print, or write, the explanation of one sentence."""
-    if args.out and args.out.suffix.lower() not in (".html", ".png"):
-        raise InputError(f"--out {args.out}: name it .html, for a page, or .png, for a picture")
+    if args.out:
+        refuse_unwritable("--out", args.out, (".html", ".png"))
     (sentence,) = from_arguments([args.sentence])
     run, tokenizer = open_explainable(args.run_folder, "explain")
     layer = _checked_layer(args, run.config)

@@ -72,10 +72,11 @@ def explore_server(run_folder, port):
     run, tokenizer = open_explainable(run_folder, "explore")
     count = worker_count()
 
-    def answer(request):
+    def answer(request, gone):
         sentence, config = read_request(request, run.config)
         with workers(count) as at_once:
-            found = explain(sentence, tokenizer, run.params, config, run=at_once, quiet=True)
+            until_gone = _map_until(gone, at_once)
+            found = explain(sentence, tokenizer, run.params, config, run=until_gone, quiet=True)
         return explanation_record(found)
 
     page = explanation_page(
@@ -94,6 +95,21 @@ def explore_server(run_folder, port):
     with server, workers(1):
         explain("", tokenizer, run.params, run.config)  # compiles the kernels: nobody waits later
         yield server
+
+
+def _map_until(gone, run):
+    """`run`, a map, that gives up as soon as nobody waits: a sentence of 128 tokens is read 129
+    times, and whoever types, or moves a slider, asks anew before that; Ctrl-C ends it all."""
+
+    def map_until_gone(function, items):
+        def work(item):
+            if gone():
+                raise ConnectionAbortedError
+            return function(item)
+
+        return run(work, items)
+
+    return map_until_gone
 
 
 def read_request(request, config):

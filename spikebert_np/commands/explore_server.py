@@ -11,6 +11,8 @@ which is never granted.
 
 import json
 import os
+import select
+import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -22,8 +24,10 @@ class ExploreServer(ThreadingHTTPServer):
     """Listens from the start; `serve_forever` answers, each request on a thread of its own.
 
     port: 0 for any that is free. page: the HTML. policy: its Content-Security-Policy. answer: a
-    function of a request's JSON that returns a dict, or raises ValueError with a sentence for the
-    user; it is called from many threads at once. Raises OSError where the port cannot be had.
+    function of a request's JSON, and of a function that tells whether nobody waits for the answer
+    any more; it returns a dict, or raises ValueError with a sentence for the user, or where nobody
+    waits ConnectionError; it is called from many threads at once. Raises OSError where the port
+    cannot be had.
     """
 
     daemon_threads = True
@@ -33,12 +37,19 @@ class ExploreServer(ThreadingHTTPServer):
     def __init__(self, port, page, policy, answer):
         super().__init__((ADDRESS, port), _Handler)
         self.page, self.policy, self.answer = page.encode(), policy, answer
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        port = f":{self.server_port}" if self.server_port != 80 else ""  # 80 is not said
+        self.hosts = {name + port for name in (ADDRESS, "localhost")}
         self.url = f"http://{ADDRESS}:{self.server_port}/"
 
+    @property
+    def closed(self):
+        """Whether it has ended."""
+        return self.socket.fileno() < 0
+
     def handle_error(self, request, client_address):
-        """A page that no longer waits for its answer, as while someone types, is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """A page that no longer waits for its answer, as while someone types, is no error; nor is
+        work that was stopped because the server has ended."""
+        if not self.closed and not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
@@ -65,11 +76,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body):
         try:
-            answer = self.server.answer(json.loads(body))
+            answer = self.server.answer(json.loads(body), self._is_gone)
         except (ValueError, RecursionError) as error:
             self._send_json(400, {"error": str(error)})
         else:
             self._send_json(200, answer)
+
+    def _is_gone(self):
+        """Whether whoever asked has closed the connection, or the server has ended."""
+        if self.server.closed:
+            return True
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _is_for_us(self, path):
         """Whether a request may be answered; else it has been refused."""

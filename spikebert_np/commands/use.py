@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -111,13 +112,16 @@ def run_evaluate(args):
 def from_arguments(sentences):
     """The sentences, each decoded as a line of a file would be where it was not UTF-8.
 
+    Half a character, as Windows may hand one on, is none; Python hands on other bytes than UTF-8 as
+    U+DC80 to U+DCFF.
     Raises InputError where the first is a run folder.
     """
     from ..data.formats import decode_text
 
     if os.path.exists(os.path.join(sentences[0], "config.toml")):
         raise InputError(f"{sentences[0]}: is a run folder; put --run in front of it")
-    return [decode_text(s.encode(errors="surrogateescape"), "SENTENCE")[0] for s in sentences]
+    whole = [re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", s) for s in sentences]
+    return [decode_text(s.encode(errors="surrogateescape"), "SENTENCE")[0] for s in whole]
 
 
 def _from_stdin():
