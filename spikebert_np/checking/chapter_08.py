@@ -519,7 +519,7 @@ ex_08_8 = prediction(
 # --- 8.9 find the bug ---------------------------------------------------------------------------
 
 BUGS = bugs(
-    ("distillation_tap", "tap_with_a_fixed_variance"),
+    ("distillation_tap", "tap_without_its_norm"),
     ("distillation", "last_loss_wins"),
     ("kl_divergence", "kl_through_the_teacher"),
     ("distillation", "tap_unweighted"),
