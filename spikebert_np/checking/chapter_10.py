@@ -195,7 +195,7 @@ ex_10_1 = function(
               "charge's operations has rounded H to below it.)"),
         Wrong("fires before the charge", fires_before_the_charge,
               "charge, fire, reset: it is h_now, after the charge, that is held against v_th"),
-        Wrong("H for V", recorded_before_the_charge,
+        Wrong("V for H", recorded_before_the_charge,
               "h[t, j] is the membrane after the charge, h_now; before it, it is v[j]"),
         Wrong("soft reset", soft_reset, "the reset is hard here: V = v_reset after a spike"),
         Wrong("sign of v_reset", wrong_kernel(
@@ -418,7 +418,8 @@ ex_10_3 = function(
             spread=lambda z, mean: np.square(z).mean(axis=-1, keepdims=True)),
               "the variance is the mean of (z - mean)², not of z²"),
         Wrong("variance divided by D - 1", wrong_fused(
-            spread=lambda z, mean: z.var(axis=-1, ddof=1, keepdims=True))),
+            spread=lambda z, mean: z.var(axis=-1, ddof=1, keepdims=True)),
+              "a layer norm's variance is divided by D"),
         Wrong("not divided by D", wrong_fused(
             spread=lambda z, mean: np.square(z - mean).sum(axis=-1, keepdims=True)),
               "the variance is the sum of (z - mean)² over D"),
