@@ -195,8 +195,8 @@ def norm_before_lif(ds, cache, *, dspike=0.0):
     return dx, {"weight": dweight, "bias": dlinear_bias, "norm.gain": dgain, "norm.bias": dbias}
 
 
-def student_walked(*, order=reversed, tap_below=False):
-    """spikebert_backward with its blocks in another order, or a tap joined below its block."""
+def student_walked(*, order=reversed, tap_below=False, taps=1):
+    """spikebert_backward with its blocks in another order, or its taps joined below, or not."""
 
     def backward(dlogits, dtaps, cache, *, dspike=0.0):
         dx, dhead = classifier_head_backward(dlogits, cache.head)
@@ -204,6 +204,7 @@ def student_walked(*, order=reversed, tap_below=False):
         for i in order(range(len(cache.blocks))):
             dx_tap, dtap = distillation_tap_backward(dtaps[i], cache.taps[i])
             dparams |= with_prefix(dtap, f"taps.{i}.")
+            dx_tap = taps * dx_tap
             above, below = (0, dx_tap) if tap_below else (dx_tap, 0)
             dx, dblock = encoder_block_backward(dx + above, cache.blocks[i], dspike=dspike)
             dx = dx + below
@@ -220,6 +221,7 @@ BLOCK_HYPOTHESES = {
     spikebert_backward: [
         ("in the wrong order: encoder_block", student_walked(order=iter)),
         ("in the wrong order: distillation_tap", student_walked(tap_below=True)),
+        ("path dropped: distillation_tap", student_walked(taps=0)),
     ],
     spike_encoding_backward: [
         ("surrogate left out", heaviside_by(lambda ds: ds.sum(axis=0), with_slope=False)),

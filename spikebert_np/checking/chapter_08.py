@@ -167,6 +167,8 @@ ex_08_4 = function(
         Wrong("sign flipped", lambda z, v: -centred(z - v) / z.size),
         Wrong("mean over the batch", lambda z, v: ((z - v) - (z - v).mean(axis=0)) / z.size,
               "the mean is each sentence's own, over its classes: axis=-1"),
+        Wrong("one mean for all", lambda z, v: ((z - v) - (z - v).mean()) / z.size,
+              "the mean is each sentence's own, over its classes: axis=-1, keepdims=True"),
         Wrong("2 too many", lambda z, v: 2 * centred(z - v) / z.size,
               "the gradient is τ (q - p) / B, and q - p is (z - v) / (C τ) without a 2"),
         Wrong("temperature 1", lambda z, v: (np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
@@ -309,6 +311,9 @@ ex_08_6 = function(
               "the mean runs over the whole batch, and so does its gradient's: features.size"),
         Wrong("2 missing", chunks_by(gradient=lambda d, x: d / x.size)),
         Wrong("divided by the rows only", chunks_by(gradient=lambda d, x: 2 * d / len(x))),
+        Wrong("divided by the rows only", chunks_by(
+            loss=lambda parts, x: sum(np.square(part).sum() for part in parts) / len(x),
+            gradient=lambda d, x: 2 * d / len(x))),
         Wrong("sign flipped", chunks_by(gradient=lambda d, x: -2 * d / x.size)),
         Wrong("last chunk left out", chunks_by(last=lambda N, chunk: N - chunk + 1),
               "N need not be a multiple of the chunk: range(0, N, chunk), the last one shorter"),
@@ -366,6 +371,24 @@ def divided_by_the_vocabulary(embedding, word_rows, ids):
     return loss * share, distinct, gradient * share
 
 
+def all_words_compared(embedding, word_rows, ids):
+    loss, cache = mse_forward(embedding, word_rows)
+    distinct = np.unique(ids)
+    return loss, distinct, mse_backward(1.0, cache)[distinct]
+
+
+def divided_by_the_tokens(embedding, word_rows, ids):
+    loss, distinct, gradient = embedding_loss(embedding, word_rows, ids)
+    return loss, distinct, gradient * len(distinct) / len(ids)
+
+
+def a_row_for_every_word(embedding, word_rows, ids):
+    loss, distinct, gradient = embedding_loss(embedding, word_rows, ids)
+    rows = np.zeros_like(embedding)
+    rows[distinct] = gradient
+    return loss, distinct, rows
+
+
 ex_08_7 = function(
     "8.7",
     embedding_loss,
@@ -381,6 +404,12 @@ ex_08_7 = function(
               "only the rows of this batch: V is 30,522 in BERT, a batch has some hundred"),
         Wrong("divided by the vocabulary", divided_by_the_vocabulary,
               "the mean runs over the R D_emb numbers of the distinct rows, not over V D_emb"),
+        Wrong("all words compared", all_words_compared,
+              "the mean runs over the R D_emb numbers of the distinct rows, not over all of E"),
+        Wrong("divided by the tokens", divided_by_the_tokens,
+              "there are R distinct rows, and not N: divide by the size of what is compared"),
+        Wrong("a row for every word", a_row_for_every_word,
+              "return the R rows of the distinct ids alone: the others are not written down"),
         Wrong("2 missing", embedding_by(scale=lambda rows: 0.5)),
         Wrong("divided by the rows only", embedding_by(scale=lambda rows: rows.shape[1])),
         Wrong("sign flipped", embedding_by(scale=lambda rows: -1)),
@@ -490,7 +519,7 @@ ex_08_8 = prediction(
 # --- 8.9 find the bug ---------------------------------------------------------------------------
 
 BUGS = bugs(
-    ("distillation_tap", "tap_with_a_fixed_variance"),
+    ("distillation_tap", "tap_without_its_norm"),
     ("distillation", "last_loss_wins"),
     ("kl_divergence", "kl_through_the_teacher"),
     ("distillation", "tap_unweighted"),

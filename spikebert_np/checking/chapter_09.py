@@ -163,6 +163,8 @@ ex_09_3 = function(
               "these are counts; an accuracy is a share"),
         Wrong("share of the right ones", by_kind(lambda right, of, p, y: of[right].mean()),
               "this is how many of the right answers are of the kind: ask the other way round"),
+        Wrong("last kind left out", lambda p, y, kinds: accuracy_by_kind(p, y, kinds)[:-1],
+              "range leaves its end out: the kinds go from 0 to kinds.max() with both ends"),
         Wrong("errors", by_kind(lambda right, of, p, y: 1 - right[of].mean()),
               "these are the shares that are wrong"),
         Wrong("one accuracy for all", by_kind(lambda right, of, p, y: right.mean()),
@@ -227,6 +229,12 @@ ex_09_4 = function(
         Wrong("losses for numbers", lambda logits, labels, count: np.sort(
             -of_label(log_softmax(logits), labels))[::-1][:count],
               "return the sentences' numbers, not their losses: np.argsort, not np.sort"),
+        Wrong("losses for numbers", lambda logits, labels, count: np.sort(
+            of_label(log_softmax(logits), labels))[:count],
+              "return the sentences' numbers, not their log q: np.argsort, not np.sort"),
+        Wrong("every label of each row", lambda logits, labels, count: np.argsort(
+            log_softmax(logits)[:, labels])[:count],
+              "one entry of each row: [np.arange(S), labels], not [:, labels]"),
         Wrong("all of them", lambda logits, labels, count: hardest(logits, labels, len(labels)),
               "only the first `count`"),
         Wrong("the last first", lambda logits, labels, count: hardest(logits, labels, count)[::-1],
@@ -259,6 +267,8 @@ ex_09_5 = function(
               "the sentence's logits are the votes' mean, not their sum: the whole bias in each"),
         Wrong("shares that add up", lambda x, w, b: word_votes(x, w, b) / x.shape[1],
               "these add up to the logits; asked are votes whose mean is the logits"),
+        Wrong("a vote at each step", lambda x, w, b: x @ w + b,
+              "a token has one vote: the mean over the T steps, axis 0"),
         Wrong("summed over time", lambda x, w, b: x.sum(axis=0) @ w + b,
               "the logits are a mean over the T steps"),
         Wrong("last step only", lambda x, w, b: x[-1] @ w + b,
@@ -313,6 +323,11 @@ ex_09_6 = function(
               "this is the spread of one sentence; that of a mean of S is smaller by √S"),
         Wrong("divided by S", error_by(lambda error, S, d: error / np.sqrt(S)),
               "a mean's standard error falls with √S, not with S"),
+        Wrong("divided by S - 1", error_by(lambda error, S, d: error * np.sqrt(S / (S - 1))),
+              "here the deviation is that of the formula, by S: np.std without ddof"),
+        Wrong("the second's gains left out", lambda a, b: (
+            (a & ~b).mean(), (a & ~b).std() / np.sqrt(len(a))),
+              "where the second alone is right d is -1, and not 0"),
         Wrong("variance for deviation", error_by(lambda error, S, d: error**2),
               "this is the variance of the mean: take its root"),
         Wrong("second less first", lambda a, b: paired_difference(b, a),

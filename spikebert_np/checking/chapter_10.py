@@ -147,6 +147,28 @@ def one_membrane(x, tau, v_th, v_reset):
     return s, h
 
 
+def fires_before_the_charge(x, tau, v_th, v_reset):
+    s, h = np.zeros_like(x), np.zeros_like(x)
+    v = np.full_like(x[0], v_reset)
+    for t in range(len(x)):
+        s[t] = v >= v_th
+        h[t] = v + (x[t] - (v - v_reset)) / tau
+        v = np.where(s[t], v_reset, h[t])
+    return s, h
+
+
+def recorded_before_the_charge(x, tau, v_th, v_reset):
+    s, h = lif_kernel(x, tau, v_th, v_reset)
+    v = np.where(s, v_reset, h)
+    return s, np.concatenate([np.full_like(x[:1], v_reset), v[:-1]])
+
+
+def soft_reset(x, tau, v_th, v_reset):
+    neuron = LIFNeuron(tau=tau, v_th=v_th, v_reset=v_reset, reset="soft")
+    s, cache = lif_forward(x, neuron=neuron)
+    return s, cache.h
+
+
 OTHER_BITS = Suggestion(
     "other bits",
     "right to rounding, not to the last bit: write the charge in the order of the reference's "
@@ -169,7 +191,16 @@ ex_10_1 = function(
         Wrong("starts at 0", wrong_kernel(start=np.zeros_like),
               "a neuron starts from rest, v_reset, which is not 0 here"),
         Wrong("a tie does not fire", wrong_kernel(fire=lambda h, v_th: h > v_th),
-              "the neuron fires at the threshold too: >=, not >"),
+              "the neuron fires at the threshold too: >=, not >. (With >=, another order of the "
+              "charge's operations has rounded H to below it.)"),
+        Wrong("fires before the charge", fires_before_the_charge,
+              "charge, fire, reset: it is h_now, after the charge, that is held against v_th"),
+        Wrong("V for H", recorded_before_the_charge,
+              "h[t, j] is the membrane after the charge, h_now; before it, it is v[j]"),
+        Wrong("soft reset", soft_reset, "the reset is hard here: V = v_reset after a spike"),
+        Wrong("sign of v_reset", wrong_kernel(
+            charge=lambda x, v, tau, v_reset: v + (x - v - v_reset) / tau),
+              "x - (v - v_reset): without the brackets v_reset has the other sign"),
         Wrong("reset to 0", wrong_kernel(reset=lambda h, s: (1 - s) * h),
               "a hard reset puts the membrane to v_reset, which is not 0 here"),
         Wrong("another charge", wrong_kernel(
@@ -216,12 +247,13 @@ def draw_chunked(rng):
     return wider, *x[1:], 4
 
 
-def wrong_chunks(rest=True, start=0, place=lambda begin, j: begin + j, last=True, forget=False):
+def wrong_chunks(rest=True, begin_at_rest=True, start=0, place=lambda begin, j: begin + j,
+                 last=True, forget=False):  # fmt: skip
     """lif_chunked with its bookkeeping gone wrong."""
 
     def kernel(x, tau, v_th, v_reset, chunk):
         s, h = np.zeros_like(x), np.zeros_like(x)
-        v = np.full(chunk, v_reset)
+        v = np.full(chunk, v_reset if begin_at_rest else 0.0)
         end = x.shape[1] if last else x.shape[1] - x.shape[1] % chunk
         for begin in range(start * chunk, end, chunk):
             if rest:
@@ -258,6 +290,8 @@ ex_10_2 = function(
     wrong=[
         Wrong("membrane not put to rest", wrong_chunks(rest=False),
               "v holds what the chunk before has left: each chunk begins from rest"),
+        Wrong("membrane not put to rest", wrong_chunks(rest=False, begin_at_rest=False),
+              "each chunk begins from rest, v_reset: v[:] = v_reset before its first step"),
         Wrong("last chunk left out", wrong_chunks(last=False),
               "M need not be a multiple of the chunk: the last one is shorter, and counts too"),
         Wrong("first chunk left out", wrong_chunks(start=1), "the first chunk begins at neuron 0"),
@@ -319,15 +353,16 @@ def draw_norm_lif(rng):
     return z, gain, bias, 0.1, float(rng.choice([1.7, 3])), 0.5, -0.25
 
 
-def wrong_fused(centre=None, spread=None, out=None, lif=numpy_lif):
+def wrong_fused(centre=None, spread=None, root=None, out=None, lif=numpy_lif):
     """norm_lif by whole arrays, one part of it exchanged."""
     centre = centre or (lambda z: z.mean(axis=-1, keepdims=True))
     spread = spread or (lambda z, mean: np.square(z - mean).mean(axis=-1, keepdims=True))
+    root = root or (lambda variance, eps: np.sqrt(variance + eps))
     out = out or (lambda x_hat, gain, bias: x_hat * gain + bias)
 
     def fused(z, gain, bias, eps, tau, v_th, v_reset):
         mean = centre(z)
-        x_hat = (z - mean) / np.sqrt(spread(z, mean) + eps)
+        x_hat = (z - mean) / root(spread(z, mean), eps)
         return lif(out(x_hat, gain, bias), tau, v_th, v_reset)
 
     return fused
@@ -339,6 +374,17 @@ def one_row_after_another(x, tau, v_th, v_reset):
     rows = x.swapaxes(0, 1).reshape(N * T, 1, D)
     s, h = numpy_lif(rows, tau, v_th, v_reset)
     return tuple(y.reshape(N, T, D).swapaxes(0, 1) for y in (s, h))
+
+
+def from_zero(x, tau, v_th, v_reset, lif=numpy_lif, rows=slice(None)):
+    """Membranes that begin at 0. A first input higher by v_reset (1 - tau) does it from rest."""
+    x = x.copy()
+    x[0, rows] += v_reset * (1 - tau)
+    return lif(x, tau, v_th, v_reset)
+
+
+def one_row_after_another_from_zero(x, tau, v_th, v_reset):
+    return from_zero(x, tau, v_th, v_reset, one_row_after_another, 0)
 
 
 def each_step_from_rest(x, tau, v_th, v_reset):
@@ -355,6 +401,10 @@ ex_10_3 = function(
     wrong=[
         Wrong("membrane not put to rest", wrong_fused(lif=one_row_after_another),
               "each token has neurons of its own: v starts from rest for every n"),
+        Wrong("membrane not put to rest", wrong_fused(lif=one_row_after_another_from_zero),
+              "each token has neurons of its own: v[:] = v_reset for every n"),
+        Wrong("starts at 0", wrong_fused(lif=from_zero),
+              "a neuron starts from rest, v_reset, which is not 0 here"),
         Wrong("membrane forgotten", wrong_fused(lif=each_step_from_rest),
               "v is put to rest for each token n, not for each step t"),
         Wrong("normalised over tokens", wrong_fused(
@@ -368,12 +418,23 @@ ex_10_3 = function(
             spread=lambda z, mean: np.square(z).mean(axis=-1, keepdims=True)),
               "the variance is the mean of (z - mean)², not of z²"),
         Wrong("variance divided by D - 1", wrong_fused(
-            spread=lambda z, mean: z.var(axis=-1, ddof=1, keepdims=True))),
+            spread=lambda z, mean: z.var(axis=-1, ddof=1, keepdims=True)),
+              "a layer norm's variance is divided by D"),
         Wrong("not divided by D", wrong_fused(
             spread=lambda z, mean: np.square(z - mean).sum(axis=-1, keepdims=True)),
               "the variance is the sum of (z - mean)² over D"),
         Wrong("eps left out", lambda z, gain, bias, eps, *rest: norm_lif(z, gain, bias, 0, *rest),
               "x_hat = (z - mean) / sqrt(variance + eps)"),
+        Wrong("eps outside the root", wrong_fused(
+            root=lambda variance, eps: np.sqrt(variance) + eps),
+              "eps stands beside the variance: sqrt(variance + eps)"),
+        Wrong("root left out", wrong_fused(root=lambda variance, eps: variance + eps),
+              "a row is divided by its deviation, the root of the variance"),
+        Wrong("mean not subtracted", wrong_fused(
+            centre=lambda z: 0 * z[..., :1], spread=lambda z, mean: z.var(axis=-1, keepdims=True)),
+              "x_hat = (z - mean) / ...: the mean is taken off in the numerator too"),
+        Wrong("gain and bias left out", wrong_fused(out=lambda x_hat, gain, bias: x_hat),
+              "the neuron is fed gain x_hat + bias"),
         Wrong("gain left out", wrong_fused(out=lambda x_hat, gain, bias: x_hat + bias),
               "the neuron is fed gain x_hat + bias"),
         Wrong("bias left out", wrong_fused(out=lambda x_hat, gain, bias: x_hat * gain),

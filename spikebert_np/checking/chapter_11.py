@@ -94,6 +94,13 @@ ex_11_2 = function(
               "the mean is of one step: the layer runs in each of T steps"),
         Wrong("T twice", wrong_sops(mean=lambda x: x.sum(axis=0).mean()),
               "a count that is summed over the steps has T in it: times T once more, it is twice"),
+        Wrong("T twice", lambda x, width: (x.mean(), len(x) * x.sum() * width),
+              "x.sum() is over all steps already: T is in it, once"),
+        Wrong("a count for a mean", lambda x, width: (x.sum(axis=0).mean(), x.sum() * width),
+              "r is the mean over the steps too: x.mean(), not T times that"),
+        Wrong("a spike meets the whole weight", lambda x, width: (
+            x.mean(), x.sum() * x.shape[2] * width),
+              "a spike of input i adds the row i of the weight, D_out numbers, not all D_in rows"),
         Wrong("one token only", wrong_sops(operations=lambda x, width: x.shape[2] * width),
               "operations are those of all N tokens: N x D_in x D_out"),
         Wrong("D_out left out", wrong_sops(operations=lambda x, width: x[0].size),
@@ -142,6 +149,16 @@ ex_11_3 = function(
         Wrong("ones counted twice", wrong_strict(
             lambda x: (x == 1).sum(), lambda x: (x > 0).sum()),
               "an input of 1 is added, and not multiplied as well"),
+        Wrong("integers added as well", wrong_strict(
+            lambda x: (x > 0).sum(), lambda x: (x > 1).sum()),
+              "an input above 1 is a MAC, which holds its addition: it is no AC besides"),
+        Wrong("twos alone", wrong_strict(lambda x: (x == 1).sum(), lambda x: (x == 2).sum()),
+              "an input of 3 is multiplied too: x > 1"),
+        Wrong("D_out left out", lambda x, width: ((x == 1).sum(), (x > 1).sum()),
+              "each input meets a row of D_out weights"),
+        Wrong("means for counts", lambda x, width: (
+            (x == 1).mean() * width, (x > 1).mean() * width),
+              "these are shares: count the inputs, .sum()"),
         Wrong("integers left out", wrong_strict(
             lambda x: (x == 1).sum(), lambda x: 0 * x.sum()),
               "inputs above 1 cost more than ones, not nothing"),
@@ -180,6 +197,10 @@ ex_11_4 = function(
         Wrong("a 2 reads twice", wrong_bytes(
             lambda w, b, m, x, width: (4 * x.sum() * width, b, m)),
               "an input of 2 reads its row once, and multiplies it"),
+        Wrong("one step, one token", wrong_bytes(lambda w, b, m, x, width: (
+            4 * x.shape[2] * width, 4 * width, 8 * x.shape[1] * width)),
+              "this reads each number once; the rule reads it again for each input that fires, "
+              "and for each of T N D_out outputs"),
         Wrong("numbers for bytes", wrong_bytes(lambda w, b, m, x, width: (w / 4, b / 4, m / 4)),
               "a number of 32 bits is four bytes"),
         Wrong("bits for bytes", wrong_bytes(lambda w, b, m, x, width: (8 * w, 8 * b, 8 * m)),

@@ -144,6 +144,9 @@ ex_12_1 = by_differences(
         Wrong("H of the step before", wrong_tau(
             lambda dh, h, v, after, ds, n: -(dh * (h - shifted(h, n.v_reset))).sum() / n.tau),
               "the charge starts from V[t-1], after the reset, not from H[t-1]"),
+        Wrong("membrane before left out", wrong_tau(
+            lambda dh, h, v, after, ds, n: -(dh * h).sum() / n.tau),
+              "what tau divides is H[t] - V[t-1], and not all of H"),
         Wrong("starts at 0", wrong_tau(
             lambda dh, h, v, after, ds, n: -(dh * (h - shifted(after, 0))).sum() / n.tau),
               "before the first step the membrane rests: V[-1] = v_reset, which is not 0 here"),
@@ -271,6 +274,9 @@ ex_12_4 = by_differences(
               "a soft reset is H - S v_th: v_th stands there once more, and gives -dV S"),
         Wrong("straight path counted", wrong_threshold(lambda dh, dv, s, ds, c: -dh.sum()),
               "dH holds V's straight path too, which does not pass the threshold: take it off"),
+        Wrong("dV shifted the wrong way", wrong_threshold(lambda dh, dv, s, ds, c: right(
+            dh, shifted(dh, 0) * (1 - 1 / c.neuron.tau), s).sum()),
+              "V[t] is read by step t+1: dV[t] = dH[t+1] (1 - 1/tau), so dh[1:], then a row of 0"),
         Wrong("own spikes only", wrong_threshold(lambda dh, dv, s, ds, c: own_spikes(ds, c)),
               "a soft reset holds v_th once more, and an attached one reads S: both add to dS"),
         Wrong("surrogate left out", wrong_threshold(lambda dh, dv, s, ds, c: -ds.sum())),
@@ -339,6 +345,11 @@ ex_12_5 = function(
               "two texts that differ in upper case alone are one text: lower()"),
         Wrong("white space counted", wrong_overlaps(key=str.lower),
               "two texts that differ in white space alone are one: ' '.join(text.split())"),
+        Wrong("train as it is written", lambda train, dev: (
+            np.array([same_form(text) in train for text in dev]), overlaps(train, dev)[1]),
+              "bring the texts of train into the one form as well"),
+        Wrong("itself counted", wrong_overlaps(repeats=lambda i, texts, train: True),
+              "look among the earlier ones alone, keys[:i]: each text is among keys"),
         Wrong("order of the words forgotten", wrong_overlaps(
             key=lambda text: " ".join(sorted(text.lower().split()))),
               "the same words in another order are another text"),

@@ -268,6 +268,15 @@ def reversed_kl(dloss, cache):
     return student * centred * (dloss * temperature / len(student))
 
 
+def cross_entropy_of_probabilities(dloss, cache):
+    """The gradient by the probabilities: -1 / q at the label."""
+    probabilities, labels = cache
+    rows = np.flatnonzero(labels >= 0)
+    dprobabilities = np.zeros_like(probabilities)
+    dprobabilities[rows, labels[rows]] = -dloss / len(labels) / probabilities[rows, labels[rows]]
+    return dprobabilities
+
+
 def scaled(backward, factor):
     """The same times a function of the cache."""
     return lambda dy, cache: backward(dy, cache) * factor(cache)
@@ -355,6 +364,10 @@ LAYER_HYPOTHESES = {
          - cross_entropy_backward(d, c)),
         ("divided by the classes",
          scaled(cross_entropy_backward, lambda c: len(c.labels) / c.probabilities.size)),
+        ("row of a missing label",
+         lambda d, c: cross_entropy_backward(d, c)
+         + d * c.probabilities * (c.labels < 0)[:, None] / len(c.labels)),
+        ("softmax skipped", cross_entropy_of_probabilities),
         ("softmax as a sigmoid",
          lambda d, c: cross_entropy_backward(d, c) * c.probabilities * (1 - c.probabilities)),
     ],
@@ -370,6 +383,14 @@ LAYER_HYPOTHESES = {
         ("sign flipped", scaled(kl_divergence_backward, lambda c: -1)),
         ("gradient through the teacher", kl_through_the_teacher),
         ("reversed divergence", reversed_kl),
+        ("logarithms compared",
+         lambda d, c: d * c.temperature * np.log(c.student / c.teacher) / len(c.student)),
+        ("softmax skipped",
+         lambda d, c: -d * c.temperature * c.teacher / c.student / len(c.student)),
+        ("softmax skipped",
+         lambda d, c: -d * c.temperature**2 * c.teacher / c.student / len(c.student)),
+        ("divided by the classes",
+         scaled(kl_divergence_backward, lambda c: len(c.student) / c.student.size)),
     ],
     cosine_backward: [
         ("length held constant",

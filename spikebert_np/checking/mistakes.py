@@ -189,6 +189,11 @@ MISTAKES = {
     "one-hot not subtracted": "cross-entropy's gradient is softmax minus the one-hot label",
     "a missing label read as the last class": "in NumPy, label -1 picks the last class: a sentence "
     "without a label has no gradient",
+    "row of a missing label": "a sentence without a label adds nothing to the loss: its row of the "
+    "gradient is zero",
+    "softmax skipped": "this is the gradient by the probabilities q: go on to the logits, through "
+    "the softmax that made q",
+    "logarithms compared": "q - p is a difference of probabilities, not of their logarithms",
     "divided by the labelled sentences only": "the sum is over the labelled sentences, but it is "
     "divided by all of the batch",
     "one-hot's sign": "softmax minus the one-hot label, not plus",

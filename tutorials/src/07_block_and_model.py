@@ -168,6 +168,8 @@ stops |= {f"block {i}": cache.blocks[i].ssa.q.linear.x for i in range(1, BLOCKS)
 block_plots.count_shares(stops, title="x behind the encoder is spikes, behind each block counts")
 
 # %% [markdown]
+# (Counted from 1: what is behind block 8 is read by the head.)
+#
 # - So a "spiking" student's linear layers, behind the encoder, multiply by small whole numbers, which is to
 #   add a row more than once. "Additions alone" is true of them, "zeros and ones alone" is not. Chapter 11
 #   counts.
@@ -524,8 +526,8 @@ print(f"the largest error, {worst.error:.0e}, is that of {worst.name}")
 #
 # <details><summary>Hint 2</summary>
 #
-# One steps over a neuron. One hands ssa the wrong one of two gradients. One goes through the time steps one
-# by one, and nothing passes from step to step. One is a layer norm that misses the second of its two means.
+# In B both parts are given `dy`, and both results are added to it. For mlp that is right. But ssa's spikes
+# reached the output by way of $m$, so it is due $dm$: B is "fed the block's own upstream: ssa".
 #
 # </details>
 

@@ -161,7 +161,8 @@ print(inspect.getsource(batches.gather_sentences))
 # ### Exercise 8.2: write a backward pass
 #
 # A sentence without a label has $y_b = -1$. It adds nothing to the sum, but counts in $B$. (So a label weighs the
-# same in every batch.)
+# same in every batch.) `dloss` is what the loss's own gradient is from above, one number for all: 1, or the loss's
+# weight in a sum of losses (section 9). It multiplies everything.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -581,8 +582,8 @@ for factor in (1, 10):
 #
 # <details><summary>Hint 2</summary>
 #
-# One forgets a term of layer norm. One lets a second loss replace the first. One adds a term that belongs to
-# somebody who does not learn. One divides by a number that should be there.
+# In B `_replace(ce=None)` takes the label's loss away before `dlogits` is made: what is left is the divergence's
+# alone, in place of the sum of both. B is "loss overwritten".
 #
 # </details>
 
@@ -595,7 +596,7 @@ def find_bugs():
     """Return the mistake of each: {"A": "...", "B": "...", "C": "...", "D": "..."}."""
     # BEGIN SOLUTION 8.9
     return {
-        "A": "variance term missing",
+        "A": "left out: layernorm",
         "B": "loss overwritten",
         "C": "gradient through the teacher",
         "D": "loss weight missing",

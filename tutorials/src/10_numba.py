@@ -73,7 +73,8 @@ print("passes of a whole step, at least:", chapter_10.passes(lif.lif_step_forwar
 # `njit` compiles a Python function at its first call, for the types of its arguments. It must be made of what
 # Numba knows: numbers, tuples, NumPy arrays, loops, `if`, `math` and functions that are compiled themselves.
 # No dataclass, no dict of arrays, no `**kwargs`. So a `LIFNeuron` is taken apart beforehand, and the kernel
-# gets plain numbers.
+# gets plain numbers. (`error_model="numpy"`, below, lets a division by 0 give infinity, as NumPy does. Else Numba
+# would test each division.)
 #
 # ### Exercise 10.1: write the kernel
 #
@@ -283,6 +284,8 @@ for name, time in times.items():
     print(f"{name:24} {time / times['without chunks']:.2f}")
 
 # %% [markdown]
+# (If you wrote `x[t, start + j]` too, the last two are one.)
+#
 # Do the chunks themselves pay? Count again: five passes without, three with. But the count is not the clock. A chunk
 # jumps from row to row, and hardware reads long runs in order best. Where a membrane of M numbers fits the cache
 # anyway, or where the machine reads ahead well, chunks give nothing or cost something. Look at your own numbers
@@ -311,7 +314,7 @@ for name, time in times.items():
 #
 # <details><summary>Hint 2</summary>
 #
-# `inv_std = 1 / math.sqrt(total / width + eps)` (Numba knows `np.sqrt` too). In the last loop
+# `inv_std = 1 / np.sqrt(total / width + eps)`. In the last loop
 # `x = (z[t, n, d] - mean) * inv_std * gain[d] + bias[d]`, and then the body of exercise 10.1 with `v[d]`.
 #
 # </details>
@@ -650,8 +653,9 @@ checks.ex_10_6(predict_operations)
 # %% [markdown]
 # Measured, beside the count. The distance between the two is what an event costs more: its row of $W$ is looked up,
 # and the dense product is the work of many years. Where the measured line falls below 1, the dense product is the
-# faster one. The package changes over at 22 % (`process.EVENTS_UP_TO`; `spikebert bench --calibrate` measures where
-# the two cross on your machine).
+# faster one. (Where it stands above the count, the machine was busy: the product's threads wait for each other, and
+# waiting is counted as theirs.) The package changes over at 22 % (`process.EVENTS_UP_TO`; `spikebert bench --calibrate`
+# measures where the two cross on your machine).
 
 # %%
 rng = np.random.default_rng(3)
@@ -705,7 +709,8 @@ plots.curves(
 #
 # <details><summary>Hint 2</summary>
 #
-# B and D differ from a right kernel in the same line, one by a number and one by a sign. C never sets `v` again.
+# C sets `v` before the loop over the chunks, and never again: a chunk begins with what the one before has left, from
+# neuron 1,000 on. It is "membrane not put to rest".
 #
 # </details>
 

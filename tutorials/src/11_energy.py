@@ -9,7 +9,7 @@
 # energy by the literature's rule and by two stricter ones, say what each leaves out, and find the usual
 # mistakes in a published figure.
 #
-# **Time** about 30 minutes, seven exercises. **You need** NumPy. That a neuron sends spikes over T steps
+# **Time** about 45 minutes, seven exercises. **You need** NumPy. That a neuron sends spikes over T steps
 # (chapter 02) and what a block is made of (chapter 07) is repeated here.
 #
 # How the exercises work: you write a function in place of `raise NotImplementedError(...)`, and run
@@ -186,6 +186,8 @@ plots.bars(
 )
 
 # %% [markdown]
+# (Mind the three scales: most of what is read is a 1.)
+#
 # The first q reads what the encoder sends: spikes. `out` and `down` read neurons: spikes. But what comes
 # after a residual sum is integers. On hardware that can only add, an integer is no spike, and an adder
 # does not multiply by 3. The **strict rule** judges each input by itself:
@@ -488,8 +490,8 @@ for choice, meaning in CHOICES.items():
 #
 # <details><summary>Hint 2</summary>
 #
-# Two lines are right. "Over the 4 steps together" holds a T. Four heads of 32 channels are 128 channels. A
-# share that is not 0 takes a 2 for a 1.
+# Two lines are right. In line 3 "over the 4 steps together" holds a T already, and the 4 is another: it is
+# "T twice".
 #
 # </details>
 

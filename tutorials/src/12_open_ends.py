@@ -157,9 +157,9 @@ plots.curves(
 )
 
 # %% [markdown]
-# All four find it. Look at the losses of those that come from above: they *rise* before they fall, while $\tau$ goes
-# the right way all the time. The gradient is a surrogate's. It is not the slope of this loss (which is flat between
-# jumps), and it need not go downhill on it.
+# All four find it, or come within 0.02 of it. Look at the losses of those that come from above: they *rise* before
+# they fall, while $\tau$ goes the right way all the time. The gradient is a surrogate's. It is not the slope of this
+# loss (which is flat between jumps), and it need not go downhill on it.
 #
 # Left for you: without `decay_input` the charge is $V - (V - v_\text{reset})/\tau + X$. What is
 # $\partial H/\partial\tau$ then? And what would one $\tau$ for each of the D neurons change? (The sum: over which axes?)
@@ -237,10 +237,10 @@ plots.curves(
 # One step back through the soft reset, with `decay_input`. If `neuron.detach_reset`, the $S$ in the reset is a
 # constant; else a gradient flows through it. For the hard reset you had
 #
-# $$dH = dV\,(1 - S) + \bigl(dS + [\text{attached}]\;dV\,(v_\text{reset} - H)\bigr)\,d, \qquad
+# $$dH = dV\,(1 - S) + \bigl(dS + [\text{attached}]\;dV\,(v_\text{reset} - H)\bigr)\,\sigma', \qquad
 # dX = \frac{dH}{\tau},\qquad dV_\text{before} = dH\,\bigl(1 - \tfrac1\tau\bigr).$$
 #
-# Which two terms change? The slope $d$ is given.
+# with $[\text{attached}]$ 1 or 0. Which two terms change? The slope $\sigma'$ is given: `slope(h, neuron)`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -250,7 +250,7 @@ plots.curves(
 #
 # <details><summary>Hint 2</summary>
 #
-# They are 1 and $-v_\text{th}$. So $dH = dV + (dS - [\text{attached}]\;dV\,v_\text{th})\,d$.
+# They are 1 and $-v_\text{th}$. Put them where $1 - S$ and $v_\text{reset} - H$ stood.
 #
 # </details>
 
@@ -434,8 +434,8 @@ spikebert("data check cafe")
 #
 # ### Exercise 12.5: find them
 #
-# For each text of dev, True or False: whether it stands in train, and whether it repeats an *earlier* one of dev. Two
-# texts are the same if they differ in nothing but upper case and white space.
+# For each text of dev, True or False: whether it stands in train, and whether it repeats an *earlier* one of dev.
+# Return two arrays, as long as dev. Two texts are the same if they differ in nothing but upper case and white space.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -454,11 +454,12 @@ spikebert("data check cafe")
 
 # %%
 def overlaps(train, dev):
-    """train, dev: lists of texts. Returns two lists of True and False, as long as dev."""
+    """train, dev: lists of texts. Returns two arrays of True and False, as long as dev."""
     # BEGIN SOLUTION 12.5
     known = {" ".join(text.lower().split()) for text in train}
     keys = [" ".join(text.lower().split()) for text in dev]
-    return [key in known for key in keys], [key in keys[:i] for i, key in enumerate(keys)]
+    in_train = np.array([key in known for key in keys])
+    return in_train, np.array([key in keys[:i] for i, key in enumerate(keys)])
     # END SOLUTION
 
 
@@ -510,10 +511,10 @@ for run in ("distilled", "direct"):
     spikebert(f'predict --run {run} "the waiter was not very kind" "my soup was not cold"')
 
 # %% [markdown]
-# Read it honestly. Compare the first student's accuracy with its teacher's, two cells up: what the teacher gets
-# wrong, it hands on. Here the labels alone may well teach more. Distillation pays where the teacher knows what the
-# labels do not say: MiniLM has read a great deal. And with 85 texts in dev one of them is more than a per cent, on
-# one seed: small differences say nothing.
+# (`predict` prints the answer and its probability.) Read it honestly. Compare the first student's accuracy with its
+# teacher's, two cells up: what the teacher gets wrong, it hands on. Here the labels alone may well teach more.
+# Distillation pays where the teacher knows what the labels do not say: MiniLM has read a great deal. And with 85 texts
+# in dev one of them is more than a per cent, on one seed: small differences say nothing.
 #
 # A run's folder holds `config.toml` (repeat it with `--config`), `metrics.jsonl` and `report.md`. All of the above, and
 # baselines, and several seeds, is one command with a recipe: `spikebert recipes sst2` prints one to start from.
