@@ -74,6 +74,15 @@ def test_health_shows_every_layer():
     assert "step 11" in membrane.get_title(loc="left")
 
 
+def test_an_encoder_without_a_membrane_has_no_row_of_its_own():
+    records = [record(1), record(11)]
+    for entry in records:
+        del entry["layers"]["encoder"]["histogram"]
+    firing, _, membrane, _ = drawn(health_figure(records))[:4]
+    names = [[label.get_text() for label in axis.get_yticklabels()] for axis in (firing, membrane)]
+    assert names == [["encoder", "blocks.0.mlp.up"], ["blocks.0.mlp.up"]]
+
+
 def test_no_label_is_a_formula():
     """The style of all figures reads none: a word may hold a $."""
     for low in (0.7, 0.2, 1e-6):

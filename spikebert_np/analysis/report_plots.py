@@ -98,9 +98,10 @@ def health_figure(records):
     for axis in axes[:2]:
         axis.set_xlabel("step of training")
 
-    membranes = [[100 * share for share in last["layers"][name]["histogram"]] for name in layers]
+    neurons = [name for name in layers if "histogram" in last["layers"][name]]
+    membranes = [[100 * share for share in last["layers"][name]["histogram"]] for name in neurons]
     bins = LOWEST + BIN_WIDTH * np.arange(BINS + 1)
-    _heat(axes[2], membranes, layers, bins, "membranes, %", top=_CROWDED)
+    _heat(axes[2], membranes, neurons, bins, "membranes, %", top=_CROWDED)
     axes[2].axvline(1, color=VERMILLION, linewidth=1)
     axes[2].set_title(f"Membrane H at step {last['step']} (line: threshold)")
     axes[2].set_xlabel("thresholds above rest (the outermost: and beyond)")
