@@ -29,6 +29,7 @@ from spikebert_np.training.checkups import EVERY, Checkups
 from spikebert_np.training.corpora import split_corpus, stage1_corpus
 from spikebert_np.training.loop import TrainingSettings, train
 from spikebert_np.training.stages import new_student, run_stage, student_config
+from spikebert_np.training.step import training_step
 from spikebert_np.training.word_rows import teacher_word_rows
 
 # Low enough that every layer of so small a student fires.
@@ -92,13 +93,30 @@ def test_what_is_not_finite_is_named_at_once(cache, capsys):
     def spoil(value):
         return np.full_like(value, np.nan)
 
-    # What is not a number does not fire: the loss may go on as if nothing were wrong.
-    _, checkups = looked_after(cache, {"blocks.1.mlp.up.weight": spoil})
-    assert "step 1: the membrane of blocks.1.mlp.up is not finite: " in checkups.warnings[0]
-    capsys.readouterr()
+    # What is not a number does not fire: the loss is as if nothing were wrong.
+    with pytest.raises(InputError, match="the gradient's norm is nan at step 1"):
+        looked_after(cache, {"blocks.1.mlp.up.weight": spoil})
+    assert "step 1: the membrane of blocks.1.mlp.up is not finite: " in capsys.readouterr().err
     with pytest.raises(InputError, match="the loss is nan at step 1"):
         looked_after(cache, {"head.weight": spoil})
     assert "step 1: the gradient of head is not finite: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_named_between_checkups(cache, capsys, monkeypatch, value):
+    key, steps = "blocks.1.ssa.q.norm.bias", []
+
+    def step_with_a_fault(*args, **settings):
+        step = training_step(*args, **settings)
+        steps.append(step)
+        if len(steps) == 4:
+            step.grads[key][1] = value
+        return step
+
+    monkeypatch.setattr("spikebert_np.training.loop.training_step", step_with_a_fault)
+    with pytest.raises(InputError, match=f"the gradient's norm is {value} at step 4"):
+        looked_after(cache)
+    assert "step 4: the gradient of blocks.1.ssa.q is not finite: " in capsys.readouterr().err
 
 
 def test_looking_changes_no_bit(cache):
