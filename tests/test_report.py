@@ -63,7 +63,7 @@ def test_the_answers_on_dev_are_counted(long_run, cache):
         row = [int((answers[own] == answer).sum()) for answer in (0, 1)]
         right = row[label] / own.sum()
         assert f"| **{label}** | {row[0]} | {row[1]} | {right:.3f} |" in text
-    assert f"right on {(answers == dev.labels).mean():.3f}. Expected calibration" in text
+    assert f", and {(answers == dev.labels).mean():.3f} of its answers are right. Exp" in text
     assert f"the same answer on {(answers == teacher).mean():.3f} of these" in text
     assert f"and is right on {(teacher == dev.labels).mean():.3f}." in text
 

@@ -125,9 +125,9 @@ def _dev_lines(folder, cache, dev, params, config, drawn):
     lines += [*markdown_lines(["label, answered:", *classes, "right"], rows), ""]
     found = calibration(probabilities, dev.labels)
     lines += [
-        f"Calibration: it is {probabilities.max(axis=1).mean():.3f} sure on the average, and right "
-        f"on {accuracy(logits, dev.labels):.3f}. Expected calibration error {found.error:.3f}: so "
-        f"far is the one from the other in a bin of confidence, on the average ({BINS} bins).",
+        f"Calibration: its mean confidence is {probabilities.max(axis=1).mean():.3f}, and "
+        f"{accuracy(logits, dev.labels):.3f} of its answers are right. Expected calibration error "
+        f"{found.error:.3f}: the mean gap between the two in {BINS} bins of confidence.",
         "",
     ]
     if drawn:
