@@ -29,6 +29,7 @@ from spikebert_np.training.checkups import EVERY, Checkups
 from spikebert_np.training.corpora import split_corpus, stage1_corpus
 from spikebert_np.training.loop import TrainingSettings, train
 from spikebert_np.training.stages import new_student, run_stage, student_config
+from spikebert_np.training.step import training_step
 from spikebert_np.training.word_rows import teacher_word_rows
 
 # Low enough that every layer of so small a student fires.
@@ -79,17 +80,43 @@ def test_a_planted_fault_is_named_within_20_steps(cache, capsys, key, change, wo
         assert len(record["findings"]) == 1  # of that layer alone
 
 
+@pytest.mark.parametrize(("shift", "rate"), [(-9, "0 %"), (9, "100 %")], ids=["dead", "saturated"])
+def test_an_encoder_without_a_membrane_is_looked_at_too(cache, shift, rate):
+    plant = {"embedding.norm.bias": lambda v: v + shift}
+    # Dropout sends a current of 0, at which this encoder fires.
+    _, checkups = looked_after(cache, plant, encoder="heaviside", dropout=0.0)
+    assert f"step {EVERY + 1}: encoder fires at {rate}: " in checkups.warnings[0]
+    assert "membrane" not in checkups.records[0]["layers"]["encoder"]
+
+
 def test_what_is_not_finite_is_named_at_once(cache, capsys):
     def spoil(value):
         return np.full_like(value, np.nan)
 
-    # What is not a number does not fire: the loss may go on as if nothing were wrong.
-    _, checkups = looked_after(cache, {"blocks.1.mlp.up.weight": spoil})
-    assert "step 1: the membrane of blocks.1.mlp.up is not finite: " in checkups.warnings[0]
-    capsys.readouterr()
+    # What is not a number does not fire: the loss is as if nothing were wrong.
+    with pytest.raises(InputError, match="the gradient's norm is nan at step 1"):
+        looked_after(cache, {"blocks.1.mlp.up.weight": spoil})
+    assert "step 1: the membrane of blocks.1.mlp.up is not finite: " in capsys.readouterr().err
     with pytest.raises(InputError, match="the loss is nan at step 1"):
         looked_after(cache, {"head.weight": spoil})
     assert "step 1: the gradient of head is not finite: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_named_between_checkups(cache, capsys, monkeypatch, value):
+    key, steps = "blocks.1.ssa.q.norm.bias", []
+
+    def step_with_a_fault(*args, **settings):
+        step = training_step(*args, **settings)
+        steps.append(step)
+        if len(steps) == 4:
+            step.grads[key][1] = value
+        return step
+
+    monkeypatch.setattr("spikebert_np.training.loop.training_step", step_with_a_fault)
+    with pytest.raises(InputError, match=f"the gradient's norm is {value} at step 4"):
+        looked_after(cache)
+    assert "step 4: the gradient of blocks.1.ssa.q is not finite: " in capsys.readouterr().err
 
 
 def test_looking_changes_no_bit(cache):
@@ -166,6 +193,7 @@ def test_the_histogram_is_in_thresholds_above_rest(monkeypatch):
     x = np.array([-99.0, 0.0, 1.0, 3.99, 4.0, 99.0]).reshape(1, 6, 1)  # H = X + v_reset
     _, lif = lif_forward(x, neuron=neuron)
     monkeypatch.setattr("spikebert_np.analysis.health.neuron_layers", lambda cache: {"a": cache})
+    monkeypatch.setattr("spikebert_np.analysis.health.spike_layers", lambda cache: {"a": cache.s})
     layer = step_health([lif], {}, None)["layers"]["a"]
     expected = np.zeros(BINS)
     # Rest is bin 8, the threshold bin 12; what lies beyond is in the outermost.
@@ -200,6 +228,16 @@ def test_attention_has_time_to_wake():
     assert findings(silent, 0) == {}
     (found,) = findings(silent, ATTENTION_WAKES)
     assert found == "attention"
+
+
+def test_what_reads_silent_attention_alone_is_no_fault_of_its_own():
+    silent = {"firing": 0.0}
+    both = health({"blocks.0.ssa.attn": silent, "blocks.0.ssa.out": silent})
+    assert findings(both, 0) == {}
+    assert list(findings(both, ATTENTION_WAKES)) == ["attention"]
+    assert list(findings(health({"blocks.0.ssa.attn": {}, "blocks.0.ssa.out": silent}), 0)) == [
+        "silent"
+    ]
 
 
 def test_a_gradient_that_explodes_from_block_to_block_is_found():

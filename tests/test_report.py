@@ -1,11 +1,14 @@
 """What report.md says of a run is so, and no report costs a run."""
 
+import errno
+
 import numpy as np
 import pytest
 from tiny import make_cache
 
 from spikebert_np.data.tokenizer import load_tokenizer
 from spikebert_np.training import report
+from spikebert_np.training.checkpoint import load_run
 from spikebert_np.training.corpora import split_corpus
 from spikebert_np.training.inference import predict_logits
 from spikebert_np.training.loop import TrainingSettings
@@ -60,7 +63,7 @@ def test_the_answers_on_dev_are_counted(long_run, cache):
         row = [int((answers[own] == answer).sum()) for answer in (0, 1)]
         right = row[label] / own.sum()
         assert f"| **{label}** | {row[0]} | {row[1]} | {right:.3f} |" in text
-    assert f"right on {(answers == dev.labels).mean():.3f}. Expected calibration" in text
+    assert f", and {(answers == dev.labels).mean():.3f} of its answers are right. Exp" in text
     assert f"the same answer on {(answers == teacher).mean():.3f} of these" in text
     assert f"and is right on {(teacher == dev.labels).mean():.3f}." in text
 
@@ -120,6 +123,40 @@ def test_a_report_that_fails_costs_no_run(cache, tmp_path, monkeypatch, capsys):
     assert "## Again" in text
 
 
+def test_the_run_is_whole_before_its_report_begins(cache, tmp_path, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "hardest", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", cache)
+    assert load_run(tmp_path / "run").params
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_full_disk_costs_the_report_alone(cache, tmp_path, monkeypatch, capsys):
+    def stop(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(report, "write_atomically", stop)
+    with pytest.raises(FileNotFoundError, match=r"report\.md"):
+        train(tmp_path / "run", cache)
+    assert "report.md could not be written: No space left on device" in capsys.readouterr().err
+    assert load_run(tmp_path / "run").params
+
+
+def test_what_the_run_was_made_from_is_listed(cache, tmp_path):
+    config = student_config(cache, width=8, heads=2)
+    tables = {"data": {"stage": "finetune", "more": ["a_1", "b|2"], "init": "", "none": []}}
+    quietly = {"tables": tables, "quiet": True}
+    params = new_student(cache, config, SHORT)
+    run_stage(tmp_path / "run", "finetune", cache, params, config, SHORT, **quietly)
+    text = (tmp_path / "run" / "report.md").read_text("utf-8")
+    listed = [line for line in text.partition("| epoch")[0].splitlines() if line[:1] == "-"]
+    assert listed == ["- stage: finetune", r"- more: a\_1", r"- more: b\|2"]
+
+
 def test_a_sentence_leaves_the_table_whole():
     assert report._cell("a | b\nc <b>*d*</b>") == r"a \| b c &lt;b&gt;\*d\*&lt;/b&gt;"
+    assert report._cell("~~no~~ $5") == r"\~\~no\~\~ \$5"
     assert report._cell("x" * 400) == "x" * 300 + " ..."

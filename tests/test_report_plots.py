@@ -36,7 +36,7 @@ def record(step, *, firing=0.1, norm=0.5):
 def drawn(figure):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure.canvas.draw()
+        figure.draw_without_rendering()  # lays it out too
     assert all(axis.get_title(loc="left") for axis in figure.axes if axis.get_xlabel())
     return figure.axes
 
@@ -74,6 +74,23 @@ def test_health_shows_every_layer():
     assert "step 11" in membrane.get_title(loc="left")
 
 
+def test_an_encoder_without_a_membrane_has_no_row_of_its_own():
+    records = [record(1), record(11)]
+    for entry in records:
+        del entry["layers"]["encoder"]["histogram"]
+    firing, _, membrane, _ = drawn(health_figure(records))[:4]
+    names = [[label.get_text() for label in axis.get_yticklabels()] for axis in (firing, membrane)]
+    assert names == [["encoder", "blocks.0.mlp.up"], ["blocks.0.mlp.up"]]
+
+
+def test_gradients_that_are_alike_look_alike():
+    records = [record(step, norm=0.19) for step in (1, 11)]
+    flow = drawn(health_figure(records))[3]
+    (mesh,) = flow.collections
+    assert mesh.norm(0.2) - mesh.norm(0.19) < 0.1
+    assert mesh.norm(0.1) - mesh.norm(0.02) == pytest.approx(np.log10(5))
+
+
 def test_no_label_is_a_formula():
     """The style of all figures reads none: a word may hold a $."""
     for low in (0.7, 0.2, 1e-6):
@@ -99,3 +116,5 @@ def test_calibration_has_a_bar_for_each_bin_that_holds_a_sentence():
     (axis,) = drawn(calibration_figure(calibration(probabilities, np.array([0, 1, 1]))))
     assert [(bar.get_x(), bar.get_height()) for bar in axis.patches] == [(0.5, 1.0), (0.9, 0.5)]
     assert [text.get_text() for text in axis.texts] == ["1", "2"]
+    (legend,) = axis.figure.legends  # below the axis: a bar may reach to any corner of it
+    assert legend.get_window_extent().y1 < axis.get_window_extent().y0

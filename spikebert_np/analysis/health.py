@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from ..layers.lif import firing_floor
-from .firing import neuron_layers
+from .firing import neuron_layers, spike_layers
 
 SILENT = 0.002  # share of a layer's neurons that fire: trained layers were seen from 0.01 on
 SATURATED = 0.9
@@ -27,15 +27,15 @@ _SAMPLED_TOKENS = 32  # N_p tokens of a part that the membrane is measured on: i
 
 _LOWER = "Try a lower --learning-rate"
 _ADVICE = {
-    "silent": "next to nothing passes through. Try --v-th 0.5 or --tau 1.5",
-    "attention": "words do not meet there. Try scale = 0.5 under [model] of a --config file, or "
-    "--v-th 0.5",
-    "saturated": f"what always fires says nothing. {_LOWER} or --v-th 2",
+    "silent": "next to nothing passes through. Try a lower --v-th or --tau",
+    "attention": "words do not meet there. Try a higher scale under [model] of a --config file, or "
+    "a lower --v-th",
+    "saturated": f"what always fires says nothing. {_LOWER} or a higher --v-th",
     "membrane": "far from the threshold the surrogate is flat, and little is learnt. "
     f"{_LOWER}, a higher --v-th or, for attention, a lower scale under [model] of a --config file",
     "not finite": f"it spreads from there. {_LOWER} or --clip-norm",
-    "uneven": "clipping by the norm of the whole leaves the others next to nothing. Try --v-th "
-    "0.5, --tau 1.5, or fewer --blocks",
+    "uneven": "clipping by the norm of the whole leaves the others next to nothing. Try a "
+    "lower --v-th or --tau, or fewer --blocks",
 }
 
 
@@ -46,12 +46,16 @@ def step_health(caches, grads, spike_gradients):
     spike_gradients: {layer: (T,)} as of a `training.step.Step`, or None.
     Returns {"layers": {layer: ...}, "gradients": {layer: norm}, "spike_gradients": {layer: [norm
     at each spike step]}}. Of a layer: firing, the share of its neurons that fire; dead and
-    saturated, the shares that fire nowhere in the batch, and everywhere; membrane, its root mean
-    square; histogram, the shares of it in BINS bins.
+    saturated, the shares that fire nowhere in the batch, and everywhere; and, but for a heaviside
+    encoder, which has no membrane: membrane, its root mean square; histogram, the shares of it in
+    BINS bins.
     """
-    parts = [neuron_layers(cache) for cache in caches]
+    spikes = [spike_layers(cache) for cache in caches]
+    neurons = [neuron_layers(cache) for cache in caches]
     with np.errstate(all="ignore"):  # what is not finite is looked for here
-        layers = {name: _layer_health([part[name] for part in parts]) for name in parts[0]}
+        layers = {name: _firing_health([part[name] for part in spikes]) for name in spikes[0]}
+        for name in neurons[0]:
+            layers[name] |= _membrane_health([part[name] for part in neurons])
         return {
             "layers": layers,
             "gradients": _gradient_norms(grads, ["embedding", *layers]),
@@ -62,17 +66,23 @@ def step_health(caches, grads, spike_gradients):
         }
 
 
-def _layer_health(lifs):
+def _firing_health(spikes):
+    """Of one layer's spikes (T, N_p, D), one a part."""
+    counts = sum(np.einsum("tnd->d", s) for s in spikes)  # (D,), whole numbers: exact
+    chances = sum(s.shape[0] * s.shape[1] for s in spikes)  # T N
+    return {
+        "firing": _short(counts.mean() / chances),
+        "dead": _short((counts == 0).mean()),
+        "saturated": _short((counts == chances).mean()),
+    }
+
+
+def _membrane_health(lifs):
     """Of one layer's LIFCaches, one a part."""
-    spikes = sum(np.einsum("tnd->d", lif.s) for lif in lifs)  # (D,), whole numbers: exact
-    chances = sum(lif.s.shape[0] * lif.s.shape[1] for lif in lifs)  # T N
     u = np.concatenate([_sampled_membrane(lif) for lif in lifs])  # in thresholds
     # Three times as fast as np.histogram.
     bins = np.nan_to_num(np.clip((u - LOWEST) / BIN_WIDTH, 0, BINS - 1)).astype(np.uint8)
     return {
-        "firing": _short(spikes.mean() / chances),
-        "dead": _short((spikes == 0).mean()),
-        "saturated": _short((spikes == chances).mean()),
         "membrane": _short(np.sqrt(np.mean(np.square(u), dtype=np.float64))),
         "histogram": [_short(n / u.size) for n in np.bincount(bins, minlength=BINS)],
     }
@@ -116,9 +126,9 @@ def findings(health, step):
     step: how many steps the network has been trained for.
     """
     found = {kind: {} for kind in _ADVICE}
-    for name, layer in health["layers"].items():
-        attention = name.endswith(".attn")
-        membrane, firing = layer["membrane"], layer["firing"]
+    layers = health["layers"]
+    for name, layer in layers.items():
+        membrane, firing = layer.get("membrane", 0.0), layer["firing"]
         if membrane is None or firing is None:  # the first: what follows has it from there
             what = f"the membrane of {name} is not finite"
             found["not finite"].setdefault("membrane", what)
@@ -126,8 +136,8 @@ def findings(health, step):
         if membrane > MEMBRANE:
             size = f"{membrane:,.0f} thresholds large (root mean square)"
             found["membrane"][name] = f"the membrane of {name} is {size}"
-        if firing < SILENT and (step >= ATTENTION_WAKES or not attention):
-            kind = "attention" if attention else "silent"
+        if firing < SILENT and not _excused(name, layers, step):
+            kind = "attention" if name.endswith(".attn") else "silent"
             found[kind][name] = f"{name} fires at {100 * firing:.2g} %"
         if firing > SATURATED:
             found["saturated"][name] = f"{name} fires at {100 * firing:.3g} %"
@@ -146,6 +156,14 @@ def findings(health, step):
             f"{least}, {blocks[least]:.2g}"
         )
     return {kind: layers for kind, layers in found.items() if layers}
+
+
+def _excused(name, layers, step):
+    """Whether a silent layer is as it should be: attention that sleeps, and what only reads it."""
+    if name.endswith(".attn"):
+        return step < ATTENTION_WAKES
+    attention = layers.get(name.removesuffix(".out") + ".attn") if name.endswith(".out") else None
+    return attention is not None and (attention["firing"] or 0) < SILENT
 
 
 def sentence(kind, whats):

@@ -64,7 +64,7 @@ def curves_figure(records, weights):
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(color=BAND)
-        axis.legend(frameon=False)
+        axis.legend(edgecolor="none")
     axes[0].set_ylim(bottom=0)
     return figure
 
@@ -98,9 +98,10 @@ def health_figure(records):
     for axis in axes[:2]:
         axis.set_xlabel("step of training")
 
-    membranes = [[100 * share for share in last["layers"][name]["histogram"]] for name in layers]
+    neurons = [name for name in layers if "histogram" in last["layers"][name]]
+    membranes = [[100 * share for share in last["layers"][name]["histogram"]] for name in neurons]
     bins = LOWEST + BIN_WIDTH * np.arange(BINS + 1)
-    _heat(axes[2], membranes, layers, bins, "membranes, %", top=_CROWDED)
+    _heat(axes[2], membranes, neurons, bins, "membranes, %", top=_CROWDED)
     axes[2].axvline(1, color=VERMILLION, linewidth=1)
     axes[2].set_title(f"Membrane H at step {last['step']} (line: threshold)")
     axes[2].set_xlabel("thresholds above rest (the outermost: and beyond)")
@@ -138,7 +139,7 @@ def calibration_figure(found):
     axis.set_xlabel("probability that the student gives its answer")
     axis.set_ylabel("share that is right (number: sentences)")
     axis.set_title(f"Calibration on dev: error {found.error:.3f}")
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1))
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -169,8 +170,9 @@ def _heat(axis, values, names, edges, label, *, top=None, log=False):
     scale, limits = LinearSegmentedColormap.from_list("amount", SCALE), {"vmin": 0, "vmax": top}
     positive = values.compressed()[values.compressed() > 0]
     if log and positive.size:
-        # Six decades are enough to tell what matters.
-        low, high = max(positive.min(), 1e-6 * positive.max()), positive.max()
+        # Six decades are enough to tell what matters; in less than one, like is to look alike.
+        high = positive.max()
+        low = np.clip(positive.min(), 1e-6 * high, 0.1 * high)
         limits = {"norm": LogNorm(low, high, clip=True)}
     axis.set_facecolor("#C0C0C0")
     rows = np.arange(len(names) + 1) - 0.5

@@ -34,7 +34,7 @@ def new_step(student, backend="numba", settings=SETTINGS):
         result = training_step(
             params, student.config, *work, settings.loss_weights, rng=rng, backend=backend, run=run
         )
-        state = update(params, result.grads, state, LEARNING_RATE, settings, own, run)
+        state, _ = update(params, result.grads, state, LEARNING_RATE, settings, own, run)
         return result
 
     return step

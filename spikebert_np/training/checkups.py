@@ -29,15 +29,14 @@ class Checkups:
     def examine(self, step, result):
         """Look at a Step, from 0, whose gradients are not clipped yet.
 
-        What is wrong is said where the checkup before found the same: one batch may be odd. What is
-        not finite stays so, and is said at once; and so is all where the loss is, for it ends here.
+        What is wrong is said where the checkup before found the same: one batch may be odd. All of
+        it is said at once where something is not finite, for training ends here.
         """
         health = step_health(result.caches, result.grads, result.spike_gradients)
         found = findings(health, step)
         names = {(kind, layer) for kind, layers in found.items() for layer in layers}
-        sure = names & self._before | {name for name in names if name[0] == "not finite"}
-        if not np.isfinite(result.loss):
-            sure = names
+        ends = "not finite" in found or not np.isfinite(result.loss)
+        sure = names if ends else names & self._before
         for kind, layers in found.items():
             new = [what for layer, what in layers.items() if (kind, layer) in sure - self._said]
             if new:

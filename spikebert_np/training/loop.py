@@ -134,17 +134,23 @@ class Averages:
 
 
 def update(params, grads, state, rate, settings, backend, run):
-    """Clip the gradients and move the parameters, both in place. Returns AdamW's next state."""
-    clip_gradients(grads, settings.clip_norm, run=run)
-    return adamw_step(
-        params,
-        grads,
-        state,
-        learning_rate=rate,
-        weight_decay=settings.weight_decay,
-        backend=backend,
-        run=run,
-    )
+    """Clip the gradients and move the parameters, both in place; these not by a gradient that is
+    not finite, of which they would never recover.
+
+    Returns AdamW's next state, and the gradients' norm before clipping.
+    """
+    norm = clip_gradients(grads, settings.clip_norm, run=run)
+    if np.isfinite(norm):
+        state = adamw_step(
+            params,
+            grads,
+            state,
+            learning_rate=rate,
+            weight_decay=settings.weight_decay,
+            backend=backend,
+            run=run,
+        )
+    return state, norm
 
 
 def train(
@@ -166,7 +172,7 @@ def train(
     kept, else the last. word_rows: (V, D_emb), needed where w_emb > 0. log: called with a dict
     after each epoch. checkups: the Checkups that look at the network on the way, if any. quiet: no
     progress bar. On how many cores it runs, and whether it is looked at, changes no number.
-    Returns the kept parameters. Raises InputError if the loss overflows.
+    Returns the kept parameters. Raises InputError where the loss or a gradient is not finite.
     """
     from tqdm import tqdm
 
@@ -191,16 +197,18 @@ def train(
         result = training_step(
             params, config, batch, targets, weights, rng=rng, backend=backend, run=run, watched=due
         )
-        finite = np.isfinite(result.loss)
-        if due or (checkups is not None and not finite):
+        if due:
             checkups.examine(step, result)
-        if not finite:
-            raise InputError(
-                f"the loss is {result.loss} at step {step + 1}: lower --learning-rate (now "
-                f"{settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
-            )
         rate = warmup_cosine(step, total_steps, peak=settings.learning_rate, warmup=settings.warmup)
-        state = update(params, result.grads, state, rate, settings, backend, run)
+        state, norm = update(params, result.grads, state, rate, settings, backend, run)
+        for what, value in (("loss", result.loss), ("gradient's norm", norm)):
+            if not np.isfinite(value):
+                if checkups is not None and not due:
+                    checkups.examine(step, result)
+                raise InputError(
+                    f"the {what} is {value} at step {step + 1}: lower --learning-rate (now "
+                    f"{settings.learning_rate}) or --clip-norm (now {settings.clip_norm})"
+                )
         for cache in result.caches:
             for key, seen in kind_of(config).statistics(cache).items():
                 params[key] += MOMENTUM * (seen - params[key])

@@ -91,7 +91,7 @@ def _values(grad):
 def clip_gradients(grads, max_norm, *, run=map):
     """Scale all gradients in place so that their joint Euclidean norm is at most max_norm.
 
-    run: as in `adamw_step`. Returns the norm before clipping.
+    run: as in `adamw_step`. Returns the norm before clipping; what is not finite is left as it is.
     """
 
     # Summed in float64: a sum of squares over millions of float32 entries loses digits.
@@ -99,7 +99,7 @@ def clip_gradients(grads, max_norm, *, run=map):
         return np.square(_values(grad), dtype=np.float64).sum()
 
     norm = float(np.sqrt(sum(run(squared_norm, grads.values()))))
-    if norm > max_norm:
+    if max_norm < norm < np.inf:
 
         def scale(grad):
             values = _values(grad)

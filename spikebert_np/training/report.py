@@ -7,6 +7,7 @@ import numpy as np
 
 from ..analysis.answers import BINS, calibration, confusion_counts, hardest
 from ..data.tokenizer import load_tokenizer
+from ..files import write_atomically
 from ..layers.losses import log_softmax
 from ..models.kinds import kind_of
 from .checkups import EVERY, say
@@ -48,10 +49,8 @@ def markdown_table(records):
     return "\n".join(markdown_lines(columns, rows))
 
 
-def write_report(
-    folder, out, stage, cache, dev, params, config, settings, tables, records, checkups
-):
-    """Write report.md and its figures into `folder`, for the run that is to be found at `out`.
+def write_report(out, stage, cache, dev, params, config, settings, tables, records, checkups):
+    """Write report.md and its figures into the run folder `out`.
 
     dev: its Corpus, or None. params: those kept. records: the lines of metrics.jsonl. checkups: the
     run's Checkups, or None. A run of fewer than FEWEST_STEPS has no figures.
@@ -59,9 +58,9 @@ def write_report(
     """
     drawn = bool(records) and records[-1]["step"] >= FEWEST_STEPS
     parts = [
-        lambda: _training_lines(folder, stage, config, settings, tables, records, drawn),
-        lambda: _dev_lines(folder, cache, dev, params, config, drawn),
-        lambda: _health_lines(folder, checkups, drawn),
+        lambda: _training_lines(out, stage, config, settings, tables, records, drawn),
+        lambda: _dev_lines(out, cache, dev, params, config, drawn),
+        lambda: _health_lines(out, checkups, drawn),
         lambda: _command_lines(out, stage),
     ]
     lines = []
@@ -72,7 +71,10 @@ def write_report(
             warning = f"a part of report.md could not be written: {error!r}"
             say(warning)
             lines += [f"({warning})", ""]
-    (folder / "report.md").write_text("\n".join(lines), "utf-8")
+    try:
+        write_atomically(out / "report.md", lambda path: path.write_text("\n".join(lines), "utf-8"))
+    except OSError as error:
+        say(f"{out / 'report.md'} could not be written: {error.strerror}")
 
 
 def _training_lines(folder, stage, config, settings, tables, records, drawn):
@@ -83,7 +85,9 @@ def _training_lines(folder, stage, config, settings, tables, records, drawn):
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shape.items())
     lines.append(f"{kind_of(config).name}: {about}. Everything else stands in config.toml.")
     for name, value in tables.get("data", {}).items():
-        lines.append(f"- {name}: {value}")
+        for entry in value if isinstance(value, list) else [value]:
+            if entry != "":
+                lines.append(f"- {name.replace('_', ' ')}: {_escaped(str(entry))}")
     lines += ["", markdown_table(records) if records else "No epoch was trained.", ""]
     scored = [record for record in records if "dev_accuracy" in record]
     if scored:
@@ -121,9 +125,9 @@ def _dev_lines(folder, cache, dev, params, config, drawn):
     lines += [*markdown_lines(["label, answered:", *classes, "right"], rows), ""]
     found = calibration(probabilities, dev.labels)
     lines += [
-        f"Calibration: it is {probabilities.max(axis=1).mean():.3f} sure on the average, and right "
-        f"on {accuracy(logits, dev.labels):.3f}. Expected calibration error {found.error:.3f}: so "
-        f"far is the one from the other in a bin of confidence, on the average ({BINS} bins).",
+        f"Calibration: its mean confidence is {probabilities.max(axis=1).mean():.3f}, and "
+        f"{accuracy(logits, dev.labels):.3f} of its answers are right. Expected calibration error "
+        f"{found.error:.3f}: the mean gap between the two in {BINS} bins of confidence.",
         "",
     ]
     if drawn:
@@ -151,9 +155,12 @@ def _dev_lines(folder, cache, dev, params, config, drawn):
 
 def _cell(text):
     """A sentence that leaves the table whole, whatever stands in it."""
-    if len(text) > _LETTERS:
-        text = text[:_LETTERS] + " ..."
-    for letter in "\\`*_[]|":
+    return _escaped(text[:_LETTERS] + " ..." if len(text) > _LETTERS else text)
+
+
+def _escaped(text):
+    """Text that Markdown reads as it is, in one line."""
+    for letter in "\\`*_[]|~$":
         text = text.replace(letter, "\\" + letter)
     return html.escape(" ".join(text.split()), quote=False)
 

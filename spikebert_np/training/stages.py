@@ -210,7 +210,7 @@ def run_stage(
     quiet=False,
     report=True,
 ):
-    """Train one stage and write its run folder, whole or not at all.
+    """Train one stage and write its run folder, whole or not at all; then its report.
 
     stage: "pretrain" or "finetune". more: as in `stage_corpora`. params: the start, changed in
     place. tables: what more stands in config.toml. on_epoch: called with each epoch's record.
@@ -251,9 +251,6 @@ def run_stage(
             if checkups:
                 health = "".join(json.dumps(record) + "\n" for record in checkups.records)
                 (folder / "health.jsonl").write_text(health, "utf-8")
-            if report:
-                write_report(
-                    folder, out, stage, cache, dev, params, config, settings, tables, records,
-                    checkups,
-                )  # fmt: skip
+    if report:  # of a run that is whole: not even Ctrl-C here costs a trained student
+        write_report(out, stage, cache, dev, params, config, settings, tables, records, checkups)
     return params, records
