@@ -19,7 +19,8 @@ from spikebert_np.layers.lif import lif_backward, lif_step_forward
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
 # What takes seconds: to diagnose a wrong backward pass of a whole block, to train, to compile.
-SLOW = {"7.3", "7.6", "07_block_and_model", "09_demo", "10_numba", "12_open_ends"}
+SLOW = {"7.3", "7.6", "06_attention", "07_block_and_model", "09_demo", "10_numba", "11_energy",
+        "12_open_ends"}  # fmt: skip
 
 
 def marked(names, values):

@@ -19,10 +19,19 @@ from spikebert_np.checking.planting import planted
 from spikebert_np.layers.linear import linear_backward
 
 IDS = [f"{mutant.case}: {mutant.wrong.__name__}" for mutant in MUTANTS]
-QUICK = [mutant for mutant in MUTANTS if mutant.case not in ("ssa", "encoder_block", "spikebert")]
+# Whole blocks and students, with a firing penalty: seconds for each.
+PENALISED = {"encoder_block_rate", "spikebert_rate"}
+BIG = {"ssa", "encoder_block", "spikebert"} | PENALISED
+QUICK = [mutant for mutant in MUTANTS if mutant.case not in BIG]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=IDS)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=name, marks=pytest.mark.slow if mutant.case in PENALISED else ())
+        for name, mutant in zip(IDS, MUTANTS, strict=True)
+    ],
+)
 def test_a_mutant_is_caught_and_named(mutant):
     trial = try_mutant(mutant, seed=1)
     assert trial.caught_by, trial.report
