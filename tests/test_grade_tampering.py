@@ -1,5 +1,7 @@
 """What a learner's notebook may try: it changes no mark, and an answer that is ours is told."""
 
+import os
+import sys
 from pathlib import Path
 
 import build
@@ -147,17 +149,34 @@ def test_what_tells_answers_or_does_harm_is_refused(tmp_path):
         f"try:\n    open({str(kept)!r}, 'w')\nfinally:\n    builtins.isinstance = was",
         f"class Path(str):\n    startswith = str.isprintable\nopen(Path({str(kept)!r}), 'w')",
         "import gc; gc.get_objects()",
+        f"import io, pathlib; io.FileIO(pathlib.Path({str(kept)!r}), 'w')",
+        "import multiprocessing as m; m.get_context('spawn').Process(target=print).start()",
+        "import sys; del sys.modules['_posixsubprocess']; import _posixsubprocess",
+        "from multiprocessing.shared_memory import SharedMemory; SharedMemory('x', True, 9)",
+        "import resource as r; r.setrlimit(r.RLIMIT_AS, r.getrlimit(r.RLIMIT_AS))",
         f"try:\n    open({str(kept)!r}, 'w')\nexcept PermissionError as error:\n"
         "    frame = error.__traceback__.tb_next.tb_frame\n"
         "    frame.f_locals.update(inside='/', folder='/')\n"
         f"open({str(kept)!r}, 'w')",
     ]
+    if hasattr(os, "pidfd_open"):
+        tries.append("import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)")
     with session("4.1") as process:
         for number, source in enumerate(tries, 1):
             problem, _ = process.run_cell(number, source)
             assert problem.startswith(refused), (source, problem)
         assert process.run_cell(99, "open('own', 'w').write('x')") == ("", None)
     assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_library_in_a_checkout_called_as_the_package_may_be_read(tmp_path):
+    library = tmp_path / "spikebert_np" / ".venv" / "lib" / "library.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("right = 1")
+    source = f"import sys\nsys.path.append({str(library.parent)!r})\nimport library"
+    with session("4.2") as process:
+        assert process.run_cell(1, source, "4.2") == ("", None)
+        assert not process.used
 
 
 # --- ours, by whatever way ------------------------------------------------------------------------
@@ -196,6 +215,8 @@ READ_BY_A_CELL = {
     "package": f"exec(open({str(SOURCE)!r}).read())",
     "another installation": "open('/elsewhere/site-packages/spikebert_np/layers/lif.py')",
     "solutions": f"import json\njson.load(open({str(SOLUTION)!r}))",
+    "tests": f"open({__file__!r})",
+    "source of a chapter, by another path": f"open('/{build.HERE.parent}//tutorials/src/04_bptt.py')",
     "history": "import os\nos.open('/elsewhere/.git/objects/aa/bb', os.O_RDONLY)",
 }
 
@@ -213,6 +234,13 @@ def test_ours_is_told():
 @pytest.mark.slow
 def test_our_compiled_twin_is_told(tmp_path):
     assert statuses(notebook(tmp_path, loop=TWIN), "4.2") == ["reference used"]
+
+
+if sys.platform == "linux":
+    READ_BY_A_CELL |= {
+        "by a link": f"open('/proc/self/root{build.HERE}/src/04_bptt.py')",
+        "the grader's memory": "import os\nopen(f'//proc/self/../{os.getppid()}/mem', 'rb')",
+    }
 
 
 @pytest.mark.parametrize("loop", READ_BY_A_CELL.values(), ids=READ_BY_A_CELL)
