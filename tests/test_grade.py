@@ -112,6 +112,62 @@ def test_what_is_defined_again_elsewhere_is_not_marked(tmp_path):
     assert statuses(notebook(tmp_path, last=last), "4.2", "4.6") == ["PASS", "PASS"]
 
 
+def test_of_several_answers_the_best_counts(tmp_path):
+    """A first try is left in its own cell, and mended in another; or broken there to see."""
+    cells = [code(IMPORTS), code(RIGHT_STEP, "4.1"), code("step_back = lif_step_backward")]
+    path = write(tmp_path / "ada.ipynb", [
+        *cells, code(WRONG_LOOP, "4.2"), code("checks.ex_04_2(lif_backward)"),
+        code(LOOP), code("checks.ex_04_2(lif_backward)"), code("ex_04_1 = lif_backward = None"),
+        code(STUB.replace("raise NotImplementedError", "return 0, 0"), "4.1"),
+    ])  # fmt: skip
+    assert statuses(path, "4.1", "4.2") == ["PASS", "PASS"]
+
+
+def test_a_helper_may_stand_below_and_its_name_be_used_again(tmp_path):
+    helped = "def lif_step_backward(*args):\n    return helper(*args)\n"
+    helper = RIGHT_STEP.replace("lif_step_backward", "helper")
+    check = "step_back = checks.ex_04_1(lif_step_backward).use"
+    for number, cells in enumerate(
+        ((helped, check, helper), (helper, helped, check, "helper = 0"))
+    ):
+        cells = [code(cell, "4.1" if cell == helped else "") for cell in (IMPORTS, *cells)]
+        assert statuses(write(tmp_path / f"{number}.ipynb", cells), "4.1") == ["PASS"]
+
+
+SHELL = (
+    """
+files = !ls | grep "it's
+lif_step_backward?
+t = %timeit -o 1
+if True:
+    !pip install -q "numpy
+assert """
+    + '"""\n%d\n"""'
+    + """ % 7 == "\\n7\\n" and (7
+    % 4) == 3
+"""
+)
+
+
+def test_what_learners_add_costs_no_mark(tmp_path):
+    """Lines of Jupyter, wherever they stand, and what Python has in Jupyter alone."""
+    jupyter = "get_ipython().run_line_magic('matplotlib', 'inline')\nhelp(len)\ndisplay(1)\n"
+    cached = "from numba import njit\n@njit(cache=True)\ndef one(x):\n    return x + 1\n"
+    path = notebook(
+        tmp_path,
+        first=f"{jupyter}{cached}assert one(1) == 2\nready = True",
+        step=f"%%time\n{SHELL}assert ready\n{RIGHT_STEP}",
+    )
+    assert statuses(path, "4.1") == ["PASS"]
+
+
+def test_numbers_of_other_kinds_are_numbers(tmp_path):
+    other = "def read_flow():\n    " + PREDICTION.split("    ", 1)[1].replace(
+        '0": 0', '0": Fraction(0)').replace('1": 2', '1": np.array(2, object)')  # fmt: skip
+    path = notebook(tmp_path, first="from fractions import Fraction", flow=other)
+    assert statuses(path, "4.6") == ["PASS"]
+
+
 # --- what stops -----------------------------------------------------------------------------------
 
 FAST = Limits(seconds=1.5, total=120, memory=2 << 30)

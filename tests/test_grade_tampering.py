@@ -216,7 +216,7 @@ READ_BY_A_CELL = {
     "another installation": "open('/elsewhere/site-packages/spikebert_np/layers/lif.py')",
     "solutions": f"import json\njson.load(open({str(SOLUTION)!r}))",
     "tests": f"open({__file__!r})",
-    "source of a chapter, by another path": f"open('/{build.HERE.parent}//tutorials/src/04_bptt.py')",
+    "a chapter, by another path": f"open('/{build.HERE.parent}//tutorials/src/04_bptt.py')",
     "history": "import os\nos.open('/elsewhere/.git/objects/aa/bb', os.O_RDONLY)",
 }
 
@@ -253,6 +253,12 @@ def test_a_prediction_that_was_looked_up_beforehand_is_told(tmp_path):
     first = "table = checks.ex_04_6.reference()"
     path = notebook(tmp_path, first=first, flow="def read_flow():\n    return table\n")
     assert statuses(path, "4.2", "4.6") == ["PASS", "reference used"]
+
+
+def test_a_prediction_that_was_looked_up_while_another_answer_was_judged_is_told(tmp_path):
+    first = "table = {}\nchecks.ex_04_6(lambda: table.update(checks.ex_04_6.reference()))"
+    path = notebook(tmp_path, first=first, flow="def read_flow():\n    return table\n")
+    assert statuses(path, "4.6") == ["reference used"]
 
 
 def test_to_have_tried_the_checker_on_ours_is_no_use_of_it(tmp_path):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..files import read_json
-from .exercise import FAIL, UNSOLVED
+from .exercise import FAIL, PASS, UNSOLVED
 from .exercises import EXERCISES
 from .grading_session import MEMORY, REFERENCE, TOOK, Outcome, Session, Stopped
 
@@ -136,22 +136,28 @@ def _grade(session, cells, stopped, outcomes):
             continue
         problem, answer = session.run_cell(*cell)
         if answer is not None:
-            answers[cell.exercise].insert(0, answer)  # of two cells the last one counts
+            answers[cell.exercise].insert(0, answer)  # of two cells the last one comes first
         elif problem:
             status = MEMORY if problem.startswith("MemoryError") else FAIL
             problems[cell.exercise] = Outcome(status, message=f"Its cell stopped with {problem}")
+    session.forget_failures()
     for number, exercise in session.exercises.items():
         if number not in outcomes:
             found = [*answers[number], session.handed.get(number), session.look_up(exercise.name)]
-            outcomes[number] = _first_solved(session, number, found) or problems.get(
+            outcomes[number] = _best(session, number, found) or problems.get(
                 number, Outcome(MISSING, message=f"No cell defines {exercise.name}.")
             )
 
 
-def _first_solved(session, number, answers):
-    """The Outcome of the first answer that is more than its stub; None where there is none."""
-    outcome = Outcome(REFERENCE, message=TOOK) if number in session.used else None
+def _best(session, number, answers):
+    """The Outcome of the first answer that passes; else of the first that is more than its stub;
+    None where there is none."""
+    if number in session.used:
+        return Outcome(REFERENCE, message=TOOK)
+    outcomes = []
     for answer in answers:
-        if answer is not None and (outcome is None or outcome.status == UNSOLVED):
-            outcome = session.judge(number, answer)
-    return outcome
+        if answer is not None:
+            outcomes.append(session.judge(number, answer))
+            if outcomes[-1].status == PASS:
+                return outcomes[-1]
+    return min(outcomes, key=lambda outcome: outcome.status == UNSOLVED, default=None)

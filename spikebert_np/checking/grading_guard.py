@@ -64,13 +64,13 @@ def guard(folder, package, tell):
                 setattr(import_module(module), function, _refused)
     parent, name = os.path.split(package)
     folders = frozenset(entry.name for entry in Path(package).iterdir() if entry.is_dir())
-    with_answers = [Path(package), Path(parent, "tutorials"), Path(parent, "tests")]
+    answers = _identities(Path(package), Path(parent, "tutorials"), Path(parent, "tests"))
 
     # All that it reads is a default: a name of a module, or of an enclosing function, could be
     # given another value from outside. And no method of a learner's own kind of string is called.
     def hook(
         event, args, *, folder=folder, inside=f"{folder}/", name=name, folders=folders,
-        answers=_identities(with_answers), own=OWN, tell=tell, ended=ENDED, changing=CHANGING,
+        answers=answers, own=OWN, tell=tell, ended=ENDED, changing=CHANGING,
         untold=frozenset(module for module, _ in UNTOLD), writing=WRITING, isinstance=isinstance,
         str=str, bytes=bytes, int=int, encode=str.encode, decode=bytes.decode, zip=zip, any=any,
         len=len, cwd=os.getcwd, stat=os.stat, Error=PermissionError, OSError=OSError,
@@ -121,7 +121,7 @@ def guard(folder, package, tell):
     sys.addaudithook(hook)
 
 
-def _identities(folders):
+def _identities(*folders):
     """What tells the files in these folders from all others, by whatever path."""
     files = [os.stat(path) for folder in folders for path in folder.rglob("*") if path.is_file()]
     return frozenset((file.st_dev, file.st_ino) for file in files)

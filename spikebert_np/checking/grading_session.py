@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .exercise import FAIL
+from .exercise import FAIL, UNSOLVED
 from .exercises import EXERCISES
 from .grading_copy import PACKAGE
 from .grading_peer import Ended
@@ -112,6 +112,14 @@ class Session:
         """The function that has this name after the last cell; None where there is none."""
         with self._limited():
             return dict(self.peer.call("look_up", [name])).get(name)
+
+    def forget_failures(self):
+        """Judge again what failed when its checker's cell ran: a helper may have come later."""
+        self.outcomes = {
+            key: outcome
+            for key, outcome in self.outcomes.items()
+            if outcome.status not in (FAIL, UNSOLVED)
+        }
 
     def judge(self, number, answer):
         """The Outcome of an answer; the same function is judged once. Raises Stopped."""
@@ -238,5 +246,5 @@ class Session:
             for number in seen:
                 if number == self.judging:
                     self.called = True
-                elif not self.exercises[number].hides:
+                if not self.exercises[number].hides:
                     self.used.add(number)

@@ -10,6 +10,8 @@ import linecache
 import os
 import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
@@ -98,15 +100,27 @@ def stand_in(chapters):
         Standin(chapter, finder(chapter))
 
 
+class Shell:
+    """In place of Jupyter's: does nothing, whatever it is asked."""
+
+    def __getattr__(self, name):
+        return lambda *args, **settings: None
+
+
 class Notebook:
     """The cells of one notebook, run one after another in one namespace."""
 
     def __init__(self):
-        self.namespace = {"__name__": "__main__", "display": lambda *args, **settings: None}
+        nothing = lambda *args, **settings: None  # noqa: E731
+        self.namespace = {
+            "__name__": "__main__", "display": nothing, "help": nothing, "get_ipython": Shell,
+        }  # fmt: skip
 
     def run_cell(self, number, source, names):
         """Run it: what it raised ("" where nothing), and {name: function} of those it defined."""
         name, problem, before = f"cell {number}", "", self.look_up(names)
+        with suppress(OSError):  # where Numba looks for it, `cache=True` asked for
+            Path(name).write_text(source, encoding="utf-8", errors="replace")
         linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
         try:
             exec(compile(plain(source), name, "exec"), self.namespace)
@@ -121,13 +135,24 @@ class Notebook:
         return {name: function for name, function in found.items() if callable(function)}
 
 
+# %matplotlib inline, !pip, ?np.dot; files = !ls; np.dot?
+JUPYTER = re.compile(r"\s*([%!?]|[\w, ]+=\s*[%!]|[\w.]+\?)")
+
+
 def plain(source):
-    """The source without the lines of Jupyter (%matplotlib, !pip), where it has any."""
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.M)
-    return source
+    """The source without the lines of Jupyter: those that are not Python and look like them."""
+    lines = source.split("\n")
+    for _ in lines:
+        try:
+            ast.parse("\n".join(lines))
+        except SyntaxError as error:
+            place = (error.lineno or 1) - 1
+            if place >= len(lines) or not JUPYTER.match(lines[place]):
+                break
+            lines[place] = re.sub(r"\S.*", "pass", lines[place])
+        else:
+            break
+    return "\n".join(lines)
 
 
 def run(function, args, settings):
