@@ -4,6 +4,7 @@ answer costs no other its mark; the command."""
 import csv
 import io
 import json
+import os
 
 import build
 import pytest
@@ -26,6 +27,7 @@ from submission import (
 from spikebert_np.checking.grading import read_notebook
 from spikebert_np.checking.grading_process import Limits
 from spikebert_np.cli import main
+from spikebert_np.errors import InputError
 
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
@@ -260,16 +262,55 @@ def test_a_folder_is_graded_and_what_is_broken_is_told(tmp_path, capsys):
     assert "Traceback" not in out + err
 
 
-@pytest.mark.parametrize("made", ["nothing", "empty folder", "garbage", "no folder for the rows"])
+def test_names_that_a_table_cannot_hold(tmp_path, capsys):
+    folder = tmp_path / "submissions"
+    (folder / "ada").mkdir(parents=True)
+    for name in ("ada/04", "ada", "=1+1", "zo\udcff", "a\x1b[2Jb"):
+        write(folder / f"{name}.ipynb", [code("checks.ex_04_6(lif_backward)")])
+    marks_csv = tmp_path / "marks.csv"
+    assert main(["grade", str(folder), "--csv", str(marks_csv)]) == 0
+    out, _ = capsys.readouterr()
+    learners = {"ada", "ada.ipynb", "=1+1", "zo\ufffd", "a\ufffd[2Jb"}
+    assert {line.split(": ")[0] for line in out.splitlines() if line.endswith("passed")} == learners
+    rows = csv.DictReader(io.StringIO(marks_csv.read_text(encoding="utf-8")))
+    assert {row["learner"] for row in rows} == learners - {"=1+1"} | {"'=1+1"}
+
+
+def test_a_notebook_of_another_editor_is_read(tmp_path):
+    """With a mark of byte order, without metadata, or with somebody else's in the place of ours."""
+    cells = [{"cell_type": "code", "metadata": None, "source": [IMPORTS, PREDICTION]},
+             {"cell_type": "code", "metadata": {"exercise": ["x"]}, "source": ""}]  # fmt: skip
+    path = tmp_path / "ada.ipynb"
+    path.write_text("\ufeff" + json.dumps({"cells": cells}), encoding="utf-8")
+    assert [cell.exercise for cell in read_notebook(path)[0]] == ["4.6", ""]
+
+
+def test_an_exercise_that_a_comment_names_is_not_asked_for(tmp_path):
+    _, numbers = read_notebook(notebook(tmp_path, first="# as in ex_02_3"))
+    assert {number[0] for number in numbers} == {"4"}
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_what_has_no_end_is_not_read(tmp_path, target):
+    path = tmp_path / "x.ipynb"
+    os.mkfifo(path) if target == "pipe" else path.symlink_to(target)
+    with pytest.raises(InputError, match="no file of at most"):
+        read_notebook(path)
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["nothing", "empty folder", "garbage", "no folder for the rows", "a folder for the rows"],
+)
 def test_what_cannot_be_graded_is_one_sentence(tmp_path, capsys, made):
     path, flags = tmp_path / "x", []
     if made == "empty folder":
         path.mkdir()
     if made == "garbage":
         path.write_bytes(bytes(range(256)))
-    if made == "no folder for the rows":
-        notebook(tmp_path)
-        path, flags = tmp_path / "ada.ipynb", ["--csv", str(tmp_path / "none" / "marks.csv")]
+    if made.endswith("for the rows"):
+        marks_csv = tmp_path if made.startswith("a folder") else tmp_path / "none" / "marks.csv"
+        path, flags = notebook(tmp_path), ["--csv", str(marks_csv)]
     assert main(["grade", str(path), *flags]) == 2
     out, err = capsys.readouterr()
     assert out == ""
