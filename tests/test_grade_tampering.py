@@ -203,6 +203,13 @@ OURS = {
     "by a function that calls it": "from spikebert_np.blocks import spike_encoding as other\n"
     "def lif_backward(ds, cache):\n    read = other.SpikeEncodingCache(cache, None, cache.neuron)\n"
     "    return other.spike_encoding_backward(ds, read)",
+    "while another is judged": """
+from spikebert_np.layers import lif
+def lif_backward(ds, cache):
+    found = []
+    checks.ex_04_1(lambda *args: found.append(lif.lif_backward(ds, cache)))
+    return found[0]
+""",
     "the file read": f"def lif_backward(ds, cache):\n    space = {{}}\n"
     f"    exec(open({str(SOURCE)!r}).read(), space)\n    return space['lif_backward'](ds, cache)",
 }
