@@ -163,6 +163,13 @@ def test_what_learners_add_costs_no_mark(tmp_path):
     assert statuses(path, "4.1") == ["PASS"]
 
 
+def test_a_package_that_is_missing_here_costs_no_mark(tmp_path):
+    imports = "from __future__ import annotations\nimport nowhere\nnowhere.begin()\n" + IMPORTS
+    annotated = RIGHT_STEP.replace("ds, dv", "ds: nowhere.Array, dv")
+    cells = [code(imports), code("\n".join(f"    {x}" for x in annotated.splitlines()), "4.1")]
+    assert statuses(write(tmp_path / "ada.ipynb", cells), "4.1") == ["PASS"]
+
+
 def test_numbers_of_other_kinds_are_numbers(tmp_path):
     other = "def read_flow():\n    " + PREDICTION.split("    ", 1)[1].replace(
         '0": 0', '0": Fraction(0)').replace('1": 2', '1": np.array(2, object)')  # fmt: skip

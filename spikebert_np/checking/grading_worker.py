@@ -10,8 +10,10 @@ import linecache
 import os
 import re
 import sys
+from codeop import Compile
 from contextlib import suppress
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import NamedTuple
 
@@ -111,21 +113,29 @@ class Notebook:
     """The cells of one notebook, run one after another in one namespace."""
 
     def __init__(self):
+        self.compile = Compile()  # keeps what was imported from __future__
         nothing = lambda *args, **settings: None  # noqa: E731
         self.namespace = {
             "__name__": "__main__", "display": nothing, "help": nothing, "get_ipython": Shell,
         }  # fmt: skip
 
     def run_cell(self, number, source, names):
-        """Run it: what it raised ("" where nothing), and {name: function} of those it defined."""
+        """Run it: what it raised first ("" where nothing), and {name: function} of those it
+        defined. A statement that raises stops no other: what a learner imports may be missing here.
+        """
         name, problem, before = f"cell {number}", "", self.look_up(names)
         with suppress(OSError):  # where Numba looks for it, `cache=True` asked for
             Path(name).write_text(source, encoding="utf-8", errors="replace")
         linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
         try:
-            exec(compile(plain(source), name, "exec"), self.namespace)
-        except BaseException as error:  # whatever a learner's code raises
-            problem = ": ".join(told(error))
+            statements = ast.parse(plain(source), name).body
+        except Exception as error:
+            statements, problem = [], ": ".join(told(error))
+        for statement in statements:
+            try:
+                exec(self.compile(ast.Module([statement], []), name, "exec"), self.namespace)
+            except BaseException as error:  # whatever a learner's code raises
+                problem = problem or ": ".join(told(error))
         found = self.look_up(names)
         return problem, {key: f for key, f in found.items() if f is not before.get(key)}
 
@@ -141,7 +151,7 @@ JUPYTER = re.compile(r"\s*([%!?]|[\w, ]+=\s*[%!]|[\w.]+\?)")
 
 def plain(source):
     """The source without the lines of Jupyter: those that are not Python and look like them."""
-    lines = source.split("\n")
+    lines = dedent(source).split("\n")
     for _ in lines:
         try:
             ast.parse("\n".join(lines))
