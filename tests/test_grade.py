@@ -141,9 +141,12 @@ SHELL = (
 files = !ls | grep "it's
 lif_step_backward?
 t = %timeit -o 1
+%time known = 1
+%pip install \\
+   numpy
 if True:
     !pip install -q "numpy
-assert """
+kept = """
     + '"""\n%d\n"""'
     + """ % 7 == "\\n7\\n" and (7
     % 4) == 3
@@ -155,11 +158,8 @@ def test_what_learners_add_costs_no_mark(tmp_path):
     """Lines of Jupyter, wherever they stand, and what Python has in Jupyter alone."""
     jupyter = "get_ipython().run_line_magic('matplotlib', 'inline')\nhelp(len)\ndisplay(1)\n"
     cached = "from numba import njit\n@njit(cache=True)\ndef one(x):\n    return x + 1\n"
-    path = notebook(
-        tmp_path,
-        first=f"{jupyter}{cached}assert one(1) == 2\nready = True",
-        step=f"%%time\n{SHELL}assert ready\n{RIGHT_STEP}",
-    )
+    step = RIGHT_STEP.replace("    dh =", "    assert one(1) == 2 and known and kept\n    dh =", 1)
+    path = notebook(tmp_path, first=jupyter + cached, step=f"%%time\n{SHELL}{step}")
     assert statuses(path, "4.1") == ["PASS"]
 
 
@@ -200,6 +200,11 @@ def test_the_time_of_a_notebook_is_limited(tmp_path):
     found = marks(path, Limits(seconds=60, total=2, memory=2 << 30))
     assert {row.status for row in found.values()} == {"TIMEOUT"}
     assert "notebook" in found["4.1"].message
+
+
+def test_a_notebook_whose_time_ends_before_its_process_begins_is_late(tmp_path):
+    found = marks(notebook(tmp_path), Limits(seconds=60, total=0.01, memory=2 << 30))
+    assert {row.status for row in found.values()} == {"TIMEOUT"}
 
 
 @pytest.mark.parametrize(

@@ -102,22 +102,12 @@ def stand_in(chapters):
         Standin(chapter, finder(chapter))
 
 
-class Shell:
-    """In place of Jupyter's: does nothing, whatever it is asked."""
-
-    def __getattr__(self, name):
-        return lambda *args, **settings: None
-
-
 class Notebook:
     """The cells of one notebook, run one after another in one namespace."""
 
     def __init__(self):
         self.compile = Compile()  # keeps what was imported from __future__
-        nothing = lambda *args, **settings: None  # noqa: E731
-        self.namespace = {
-            "__name__": "__main__", "display": nothing, "help": nothing, "get_ipython": Shell,
-        }  # fmt: skip
+        self.namespace = {"__name__": "__main__", "display": lambda *args, **settings: None}
 
     def run_cell(self, number, source, names):
         """Run it: what it raised first ("" where nothing), and {name: function} of those it
@@ -159,7 +149,12 @@ def plain(source):
             place = (error.lineno or 1) - 1
             if place >= len(lines) or not JUPYTER.match(lines[place]):
                 break
-            lines[place] = re.sub(r"\S.*", "pass", lines[place])
+            end = place
+            while lines[end].endswith("\\") and end + 1 < len(lines):
+                end += 1
+            timed = re.sub(r"^(\s*)%time\s+(?=\S)", r"\1", lines[place])  # its names are kept
+            line = timed if timed != lines[place] else re.sub(r"\S.*", "pass", timed)
+            lines[place : end + 1] = [line, *[""] * (end - place)]
         else:
             break
     return "\n".join(lines)
