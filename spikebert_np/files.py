@@ -10,7 +10,7 @@ def read_json(path, *, remedy, missing=None):
     """The object in a JSON file, a dict. Raises InputError, which ends with `remedy`, or where
     there is no file with `missing`."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {missing or remedy}") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ answer costs no other its mark; the command."""
 import csv
 import io
 import json
+import os
 
 import build
 import pytest
@@ -26,6 +27,7 @@ from submission import (
 from spikebert_np.checking.grading import read_notebook
 from spikebert_np.checking.grading_process import Limits
 from spikebert_np.cli import main
+from spikebert_np.errors import InputError
 
 LEARNERS = sorted(build.HERE.glob("*.ipynb"))
 SOLUTIONS = sorted((build.HERE / "solutions").glob("*.ipynb"))
@@ -112,6 +114,69 @@ def test_what_is_defined_again_elsewhere_is_not_marked(tmp_path):
     assert statuses(notebook(tmp_path, last=last), "4.2", "4.6") == ["PASS", "PASS"]
 
 
+def test_of_several_answers_the_best_counts(tmp_path):
+    """A first try is left in its own cell, and mended in another; or broken there to see."""
+    cells = [code(IMPORTS), code(RIGHT_STEP, "4.1"), code("step_back = lif_step_backward")]
+    path = write(tmp_path / "ada.ipynb", [
+        *cells, code(WRONG_LOOP, "4.2"), code("checks.ex_04_2(lif_backward)"),
+        code(LOOP), code("checks.ex_04_2(lif_backward)"), code("ex_04_1 = lif_backward = None"),
+        code(STUB.replace("raise NotImplementedError", "return 0, 0"), "4.1"),
+    ])  # fmt: skip
+    assert statuses(path, "4.1", "4.2") == ["PASS", "PASS"]
+
+
+def test_a_helper_may_stand_below_and_its_name_be_used_again(tmp_path):
+    helped = "def lif_step_backward(*args):\n    return helper(*args)\n"
+    helper = RIGHT_STEP.replace("lif_step_backward", "helper")
+    check = "step_back = checks.ex_04_1(lif_step_backward).use"
+    for number, cells in enumerate(
+        ((helped, check, helper), (helper, helped, check, "helper = 0"))
+    ):
+        cells = [code(cell, "4.1" if cell == helped else "") for cell in (IMPORTS, *cells)]
+        assert statuses(write(tmp_path / f"{number}.ipynb", cells), "4.1") == ["PASS"]
+
+
+SHELL = (
+    """
+files = !ls | grep "it's
+lif_step_backward?
+t = %timeit -o 1
+%time known = 1
+%pip install \\
+   numpy
+if True:
+    !pip install -q "numpy
+kept = """
+    + '"""\n%d\n"""'
+    + """ % 7 == "\\n7\\n" and (7
+    % 4) == 3
+"""
+)
+
+
+def test_what_learners_add_costs_no_mark(tmp_path):
+    """Lines of Jupyter, wherever they stand, and what Python has in Jupyter alone."""
+    jupyter = "get_ipython().run_line_magic('matplotlib', 'inline')\nhelp(len)\ndisplay(1)\n"
+    cached = "from numba import njit\n@njit(cache=True)\ndef one(x):\n    return x + 1\n"
+    step = RIGHT_STEP.replace("    dh =", "    assert one(1) == 2 and known and kept\n    dh =", 1)
+    path = notebook(tmp_path, first=jupyter + cached, step=f"%%time\n{SHELL}{step}")
+    assert statuses(path, "4.1") == ["PASS"]
+
+
+def test_a_package_that_is_missing_here_costs_no_mark(tmp_path):
+    imports = "from __future__ import annotations\nimport nowhere\nnowhere.begin()\n" + IMPORTS
+    annotated = RIGHT_STEP.replace("ds, dv", "ds: nowhere.Array, dv")
+    cells = [code(imports), code("\n".join(f"    {x}" for x in annotated.splitlines()), "4.1")]
+    assert statuses(write(tmp_path / "ada.ipynb", cells), "4.1") == ["PASS"]
+
+
+def test_numbers_of_other_kinds_are_numbers(tmp_path):
+    other = "def read_flow():\n    " + PREDICTION.split("    ", 1)[1].replace(
+        '0": 0', '0": Fraction(0)').replace('1": 2', '1": np.array(2, object)')  # fmt: skip
+    path = notebook(tmp_path, first="from fractions import Fraction", flow=other)
+    assert statuses(path, "4.6") == ["PASS"]
+
+
 # --- what stops -----------------------------------------------------------------------------------
 
 FAST = Limits(seconds=1.5, total=120, memory=2 << 30)
@@ -135,6 +200,11 @@ def test_the_time_of_a_notebook_is_limited(tmp_path):
     found = marks(path, Limits(seconds=60, total=2, memory=2 << 30))
     assert {row.status for row in found.values()} == {"TIMEOUT"}
     assert "notebook" in found["4.1"].message
+
+
+def test_a_notebook_whose_time_ends_before_its_process_begins_is_late(tmp_path):
+    found = marks(notebook(tmp_path), Limits(seconds=60, total=0.01, memory=2 << 30))
+    assert {row.status for row in found.values()} == {"TIMEOUT"}
 
 
 @pytest.mark.parametrize(
@@ -204,16 +274,55 @@ def test_a_folder_is_graded_and_what_is_broken_is_told(tmp_path, capsys):
     assert "Traceback" not in out + err
 
 
-@pytest.mark.parametrize("made", ["nothing", "empty folder", "garbage", "no folder for the rows"])
+def test_names_that_a_table_cannot_hold(tmp_path, capsys):
+    folder = tmp_path / "submissions"
+    (folder / "ada").mkdir(parents=True)
+    for name in ("ada/04", "ada", "=1+1", "zo\udcff", "a\x1b[2Jb"):
+        write(folder / f"{name}.ipynb", [code("checks.ex_04_6(lif_backward)")])
+    marks_csv = tmp_path / "marks.csv"
+    assert main(["grade", str(folder), "--csv", str(marks_csv)]) == 0
+    out, _ = capsys.readouterr()
+    learners = {"ada", "ada.ipynb", "=1+1", "zo\ufffd", "a\ufffd[2Jb"}
+    assert {line.split(": ")[0] for line in out.splitlines() if line.endswith("passed")} == learners
+    rows = csv.DictReader(io.StringIO(marks_csv.read_text(encoding="utf-8")))
+    assert {row["learner"] for row in rows} == learners - {"=1+1"} | {"'=1+1"}
+
+
+def test_a_notebook_of_another_editor_is_read(tmp_path):
+    """With a mark of byte order, without metadata, or with somebody else's in the place of ours."""
+    cells = [{"cell_type": "code", "metadata": None, "source": [IMPORTS, PREDICTION]},
+             {"cell_type": "code", "metadata": {"exercise": ["x"]}, "source": ""}]  # fmt: skip
+    path = tmp_path / "ada.ipynb"
+    path.write_text("\ufeff" + json.dumps({"cells": cells}), encoding="utf-8")
+    assert [cell.exercise for cell in read_notebook(path)[0]] == ["4.6", ""]
+
+
+def test_an_exercise_that_a_comment_names_is_not_asked_for(tmp_path):
+    _, numbers = read_notebook(notebook(tmp_path, first="# as in ex_02_3"))
+    assert {number[0] for number in numbers} == {"4"}
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_what_has_no_end_is_not_read(tmp_path, target):
+    path = tmp_path / "x.ipynb"
+    os.mkfifo(path) if target == "pipe" else path.symlink_to(target)
+    with pytest.raises(InputError, match="no file of at most"):
+        read_notebook(path)
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["nothing", "empty folder", "garbage", "no folder for the rows", "a folder for the rows"],
+)
 def test_what_cannot_be_graded_is_one_sentence(tmp_path, capsys, made):
     path, flags = tmp_path / "x", []
     if made == "empty folder":
         path.mkdir()
     if made == "garbage":
         path.write_bytes(bytes(range(256)))
-    if made == "no folder for the rows":
-        notebook(tmp_path)
-        path, flags = tmp_path / "ada.ipynb", ["--csv", str(tmp_path / "none" / "marks.csv")]
+    if made.endswith("for the rows"):
+        marks_csv = tmp_path if made.startswith("a folder") else tmp_path / "none" / "marks.csv"
+        path, flags = notebook(tmp_path), ["--csv", str(marks_csv)]
     assert main(["grade", str(path), *flags]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -1,5 +1,7 @@
 """What a learner's notebook may try: it changes no mark, and an answer that is ours is told."""
 
+import os
+import sys
 from pathlib import Path
 
 import build
@@ -147,17 +149,34 @@ def test_what_tells_answers_or_does_harm_is_refused(tmp_path):
         f"try:\n    open({str(kept)!r}, 'w')\nfinally:\n    builtins.isinstance = was",
         f"class Path(str):\n    startswith = str.isprintable\nopen(Path({str(kept)!r}), 'w')",
         "import gc; gc.get_objects()",
+        f"import io, pathlib; io.FileIO(pathlib.Path({str(kept)!r}), 'w')",
+        "import multiprocessing as m; m.get_context('spawn').Process(target=print).start()",
+        "import sys; del sys.modules['_posixsubprocess']; import _posixsubprocess",
+        "from multiprocessing.shared_memory import SharedMemory; SharedMemory('x', True, 9)",
+        "import resource as r; r.setrlimit(r.RLIMIT_AS, r.getrlimit(r.RLIMIT_AS))",
         f"try:\n    open({str(kept)!r}, 'w')\nexcept PermissionError as error:\n"
         "    frame = error.__traceback__.tb_next.tb_frame\n"
         "    frame.f_locals.update(inside='/', folder='/')\n"
         f"open({str(kept)!r}, 'w')",
     ]
+    if hasattr(os, "pidfd_open"):
+        tries.append("import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)")
     with session("4.1") as process:
         for number, source in enumerate(tries, 1):
             problem, _ = process.run_cell(number, source)
             assert problem.startswith(refused), (source, problem)
         assert process.run_cell(99, "open('own', 'w').write('x')") == ("", None)
     assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_library_in_a_checkout_called_as_the_package_may_be_read(tmp_path):
+    library = tmp_path / "spikebert_np" / ".venv" / "lib" / "library.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("right = 1")
+    source = f"import sys\nsys.path.append({str(library.parent)!r})\nimport library"
+    with session("4.2") as process:
+        assert process.run_cell(1, source, "4.2") == ("", None)
+        assert not process.used
 
 
 # --- ours, by whatever way ------------------------------------------------------------------------
@@ -184,6 +203,13 @@ OURS = {
     "by a function that calls it": "from spikebert_np.blocks import spike_encoding as other\n"
     "def lif_backward(ds, cache):\n    read = other.SpikeEncodingCache(cache, None, cache.neuron)\n"
     "    return other.spike_encoding_backward(ds, read)",
+    "while another is judged": """
+from spikebert_np.layers import lif
+def lif_backward(ds, cache):
+    found = []
+    checks.ex_04_1(lambda *args: found.append(lif.lif_backward(ds, cache)))
+    return found[0]
+""",
     "the file read": f"def lif_backward(ds, cache):\n    space = {{}}\n"
     f"    exec(open({str(SOURCE)!r}).read(), space)\n    return space['lif_backward'](ds, cache)",
 }
@@ -196,6 +222,8 @@ READ_BY_A_CELL = {
     "package": f"exec(open({str(SOURCE)!r}).read())",
     "another installation": "open('/elsewhere/site-packages/spikebert_np/layers/lif.py')",
     "solutions": f"import json\njson.load(open({str(SOLUTION)!r}))",
+    "tests": f"open({__file__!r})",
+    "a chapter, by another path": f"open('/{build.HERE.parent}//tutorials/src/04_bptt.py')",
     "history": "import os\nos.open('/elsewhere/.git/objects/aa/bb', os.O_RDONLY)",
 }
 
@@ -215,6 +243,13 @@ def test_our_compiled_twin_is_told(tmp_path):
     assert statuses(notebook(tmp_path, loop=TWIN), "4.2") == ["reference used"]
 
 
+if sys.platform == "linux":
+    READ_BY_A_CELL |= {
+        "by a link": f"open('/proc/self/root{build.HERE}/src/04_bptt.py')",
+        "the grader's memory": "import os\nopen(f'//proc/self/../{os.getppid()}/mem', 'rb')",
+    }
+
+
 @pytest.mark.parametrize("loop", READ_BY_A_CELL.values(), ids=READ_BY_A_CELL)
 def test_a_file_of_ours_that_its_cell_reads_is_told(tmp_path, loop):
     found = statuses(notebook(tmp_path, loop=loop), "4.1", "4.2", "4.6")
@@ -225,6 +260,12 @@ def test_a_prediction_that_was_looked_up_beforehand_is_told(tmp_path):
     first = "table = checks.ex_04_6.reference()"
     path = notebook(tmp_path, first=first, flow="def read_flow():\n    return table\n")
     assert statuses(path, "4.2", "4.6") == ["PASS", "reference used"]
+
+
+def test_a_prediction_that_was_looked_up_while_another_answer_was_judged_is_told(tmp_path):
+    first = "table = {}\nchecks.ex_04_6(lambda: table.update(checks.ex_04_6.reference()))"
+    path = notebook(tmp_path, first=first, flow="def read_flow():\n    return table\n")
+    assert statuses(path, "4.6") == ["reference used"]
 
 
 def test_to_have_tried_the_checker_on_ours_is_no_use_of_it(tmp_path):

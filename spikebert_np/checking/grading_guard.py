@@ -7,10 +7,14 @@ taken away again, and what it calls is bound before a learner's code could rebin
 
 import os
 import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 
 ENDED = frozenset({
     "os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn",
-    "os.startfile", "os.system", "pty.spawn", "resource.prlimit", "subprocess.Popen",
+    "os.startfile", "os.system", "pty.spawn", "resource.prlimit", "resource.setrlimit",
+    "subprocess.Popen",
     "socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname",
     "socket.sendmsg", "socket.sendto", "sqlite3.connect",
     "gc.get_objects", "gc.get_referents", "gc.get_referrers",  # which would find the hook
@@ -19,7 +23,12 @@ CHANGING = frozenset({
     "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir",
     "os.setxattr", "os.symlink", "os.truncate", "os.utime",
 })  # fmt: skip
-OWN = ("/proc/self/", f"/proc/{os.getpid()}/", "/proc/cpuinfo", "/proc/meminfo")
+# Which begin a process, end one, or outlive it, and the hook is not told.
+UNTOLD = (
+    ("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec"), ("posix", "pidfd_open"),
+    ("os", "pidfd_open"), ("_posixshmem", "shm_open"),
+)  # fmt: skip
+OWN = frozenset({"self", str(os.getpid()), "cpuinfo", "meminfo"})  # in /proc
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FILE_BYTES = 1 << 26
 
@@ -44,23 +53,29 @@ def limit(memory, seconds):
 
 def guard(folder, package, tell):
     """Refuse, for good: other processes, the network, writing outside `folder`, and reading what
-    holds answers: notebooks, the files of a package that is called as `package` is, the course
-    beside it, what Git has stored.
+    holds answers: notebooks, the files of the package and of another one of its name, the course
+    and the tests beside it, what Git has stored.
 
     tell: called with the path that was to be read.
     """
+    for module, function in UNTOLD:
+        with suppress(ImportError):
+            if hasattr(import_module(module), function):
+                setattr(import_module(module), function, _refused)
     parent, name = os.path.split(package)
+    folders = frozenset(entry.name for entry in Path(package).iterdir() if entry.is_dir())
+    answers = _identities(Path(package), Path(parent, "tutorials"), Path(parent, "tests"))
 
     # All that it reads is a default: a name of a module, or of an enclosing function, could be
     # given another value from outside. And no method of a learner's own kind of string is called.
     def hook(
-        event, args, *, folder=folder, inside=f"{folder}/", course=f"{parent}/tutorials/",
-        package=f"/{name}/", own=OWN, tell=tell, ended=ENDED,
-        changing=CHANGING, writing=WRITING, isinstance=isinstance, str=str, bytes=bytes,
-        encode=str.encode, decode=bytes.decode, cwd=os.getcwd, stat=os.stat, Error=PermissionError,
-        OSError=OSError,
+        event, args, *, folder=folder, inside=f"{folder}/", name=name, folders=folders,
+        answers=answers, own=OWN, tell=tell, ended=ENDED, changing=CHANGING,
+        untold=frozenset(module for module, _ in UNTOLD), writing=WRITING, isinstance=isinstance,
+        str=str, bytes=bytes, int=int, encode=str.encode, decode=bytes.decode, zip=zip, any=any,
+        len=len, cwd=os.getcwd, stat=os.stat, Error=PermissionError, OSError=OSError,
     ):  # fmt: skip
-        if event in ended:
+        if event in ended or (event == "import" and args[0] in untold):
             raise Error(f"{event} is not allowed while answers are marked")
         if event != "open" and event not in changing:
             return
@@ -69,6 +84,8 @@ def guard(folder, package, tell):
             if isinstance(path, str):
                 path = encode(path, "utf-8", "surrogateescape")
             elif not isinstance(path, bytes):
+                if event == "open" and not isinstance(path, int):  # says at each call what it is
+                    raise Error("give the path as text while answers are marked")
                 continue
             path = decode(path, "utf-8", "surrogateescape")
             path = path if path.startswith("/") else f"{cwd()}/{path}"
@@ -77,19 +94,38 @@ def guard(folder, package, tell):
             if writes and path != "/dev/null":
                 raise Error(f"{path}: only the current folder can be written to")
             try:
-                is_folder = stat(path).st_mode & 0o170000 == 0o040000
+                found = stat(path)
+                is_folder = found.st_mode & 0o170000 == 0o040000
+                known = (found.st_dev, found.st_ino) in answers
             except OSError:
-                is_folder = False
+                is_folder = known = False
             if is_folder:  # by whose descriptor its files could be opened under another name
                 raise Error(f"{path}: a folder is not to be opened while answers are marked")
+            parts = []
+            for part in path.split("/"):
+                if part == "..":
+                    parts = parts[:-1]
+                elif part not in ("", "."):
+                    parts.append(part)
             if (
-                path.endswith(".ipynb")
-                or "/.git/" in path
-                or path.startswith(course)
-                or (package in path and path.endswith((".py", ".pyc")))
-                or (path.startswith("/proc/") and not path.startswith(own))
-            ):
+                known
+                or path.endswith(".ipynb")
+                or ".git" in parts
+                or (path.endswith((".py", ".pyc"))
+                    and any(a == name and b in folders for a, b in zip(parts, parts[1:])))
+                or (parts[:1] == ["proc"] and (len(parts) > 3 or parts[1] not in own))
+            ):  # fmt: skip
                 tell(path)
                 raise Error(f"{path}: is not to be read while answers are marked")
 
     sys.addaudithook(hook)
+
+
+def _identities(*folders):
+    """What tells the files in these folders from all others, by whatever path."""
+    files = [os.stat(path) for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return frozenset((file.st_dev, file.st_ino) for file in files)
+
+
+def _refused(*_, **__):
+    raise PermissionError("other processes are not allowed while answers are marked")

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .exercise import FAIL
+from .exercise import FAIL, UNSOLVED
 from .exercises import EXERCISES
 from .grading_copy import PACKAGE
 from .grading_peer import Ended
@@ -64,9 +64,10 @@ class Session:
         self.limits, self.deadline = limits, deadline
         self.outcomes = dict(decided or {})  # by number, and by (number, number of the function)
         self.handed = {}  # {number: the answer that the notebook's own cell gave to the checker}
-        self.judging = self.cell_of = ""  # the exercise in hand; that whose cell is running
+        self.judging = []  # the exercises in hand: an answer may call a checker, whose answer runs
+        self.called = set()  # those of them whose reference was called meanwhile
+        self.cell_of = ""  # the exercise whose cell is running
         self.cell = None  # the number of the cell that ran last
-        self.called = False  # whether the answer in hand has called ours
         self.used = set()  # numbers of the exercises that were given away in a cell
 
     def __enter__(self):
@@ -87,6 +88,8 @@ class Session:
         except Stopped:
             problem = self.process.last_error()
             self.process.end()
+            if time.monotonic() > self.deadline - 0.1:  # the notebook's own time was over
+                raise
             raise InputError(
                 f"no process for the answers begins ({problem}): give it more --memory or --seconds"
             ) from None
@@ -113,15 +116,24 @@ class Session:
         with self._limited():
             return dict(self.peer.call("look_up", [name])).get(name)
 
+    def forget_failures(self):
+        """Judge again what failed when its checker's cell ran: a helper may have come later."""
+        self.outcomes = {
+            key: outcome
+            for key, outcome in self.outcomes.items()
+            if outcome.status not in (FAIL, UNSOLVED)
+        }
+
     def judge(self, number, answer):
         """The Outcome of an answer; the same function is judged once. Raises Stopped."""
         key = (number, answer.number) if isinstance(answer, Remote) else None
         if key is None or key not in self.outcomes:
-            outer = self.judging, self.called
-            self.judging, self.called = number, False
+            if not self.judging:
+                self.called.clear()
+            self.judging.append(number)
             with self._limited(), np.errstate(all="ignore"):
                 self.outcomes[key] = self._judge(self.exercises[number], answer)
-            self.judging, self.called = outer
+            self.judging.pop()
         return self.outcomes[key]
 
     def _judge(self, exercise, answer):
@@ -133,7 +145,7 @@ class Session:
             again = exercise.judge(answer, seed)
             if not again.passed and exercise.judge(exercise.reference, seed).passed:
                 verdict = again
-        if self.called or exercise.number in self.used:
+        if exercise.number in self.called | self.used:
             return Outcome(REFERENCE, message=TOOK)
         if "MemoryError" in self.peer.errors:
             gib = self.limits.memory / (1 << 30)
@@ -161,7 +173,7 @@ class Session:
             raise self._stopped(CRASH, f"What came back makes no sense ({error!r}).") from None
 
     def _stopped(self, status, words):
-        return Stopped(self.judging, self.cell, Outcome(status, message=words))
+        return Stopped("".join(self.judging[-1:]), self.cell, Outcome(status, message=words))
 
     # --- what the learner's process may ask -------------------------------------------------------
 
@@ -200,7 +212,7 @@ class Session:
 
     def _opened(self, path):
         """A file with answers was to be read over there: it is refused."""
-        self.called = True
+        self.called.update(self.judging)
         if not self.judging:
             self.used.add(self.cell_of)
 
@@ -219,7 +231,7 @@ class Session:
     def _watched(self, function, args, settings):
         """Call a function of ours for the learner's process, and note whose reference it is.
 
-        Within an answer its own exercise's counts, called by whatever else of ours. What gives a
+        Within an answer its own exercise's counts, called by whatever else. What gives a
         prediction away counts always: it could be called beforehand. Cells may show the rest.
         """
         seen = set(self._numbers_of.get(getattr(function, "__code__", function), ()))
@@ -236,7 +248,7 @@ class Session:
         finally:
             sys.setprofile(before)
             for number in seen:
-                if number == self.judging:
-                    self.called = True
-                elif not self.exercises[number].hides:
+                if number in self.judging:
+                    self.called.add(number)
+                if not self.exercises[number].hides:
                     self.used.add(number)

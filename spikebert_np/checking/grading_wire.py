@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from math import prod
+from numbers import Number
 
 import numpy as np
 
@@ -90,6 +91,8 @@ class Encoder:
             return ["mine", self._shared(value), str(getattr(value, "__name__", "answer"))]
         if ROWS.fullmatch(type(value).__module__):
             return ["rows", self._shared(value)]
+        if isinstance(value, Number) or hasattr(value, "__array__"):  # a Fraction, a tensor
+            return self._array(np.asarray(value, np.float64))
         raise TypeError(
             f"a {type(value).__name__} cannot be marked: give arrays, numbers, words, tuples, "
             "lists or dicts"
@@ -103,6 +106,8 @@ class Encoder:
 
     def _array(self, value):
         array = np.asarray(value)
+        if array.dtype.kind == "O":
+            value = array = array.astype(np.float64)
         if array.dtype.kind not in NUMBERS:
             raise TypeError(f"an array of {array.dtype} cannot be marked: give numbers")
         self.arrays.append(value if isinstance(value, np.ndarray) else array)

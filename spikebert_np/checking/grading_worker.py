@@ -10,6 +10,10 @@ import linecache
 import os
 import re
 import sys
+from codeop import Compile
+from contextlib import suppress
+from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import NamedTuple
 
@@ -102,16 +106,26 @@ class Notebook:
     """The cells of one notebook, run one after another in one namespace."""
 
     def __init__(self):
+        self.compile = Compile()  # keeps what was imported from __future__
         self.namespace = {"__name__": "__main__", "display": lambda *args, **settings: None}
 
     def run_cell(self, number, source, names):
-        """Run it: what it raised ("" where nothing), and {name: function} of those it defined."""
+        """Run it: what it raised first ("" where nothing), and {name: function} of those it
+        defined. A statement that raises stops no other: what a learner imports may be missing here.
+        """
         name, problem, before = f"cell {number}", "", self.look_up(names)
+        with suppress(OSError):  # where Numba looks for it, `cache=True` asked for
+            Path(name).write_text(source, encoding="utf-8", errors="replace")
         linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
         try:
-            exec(compile(plain(source), name, "exec"), self.namespace)
-        except BaseException as error:  # whatever a learner's code raises
-            problem = ": ".join(told(error))
+            statements = ast.parse(plain(source), name).body
+        except Exception as error:
+            statements, problem = [], ": ".join(told(error))
+        for statement in statements:
+            try:
+                exec(self.compile(ast.Module([statement], []), name, "exec"), self.namespace)
+            except BaseException as error:  # whatever a learner's code raises
+                problem = problem or ": ".join(told(error))
         found = self.look_up(names)
         return problem, {key: f for key, f in found.items() if f is not before.get(key)}
 
@@ -121,13 +135,29 @@ class Notebook:
         return {name: function for name, function in found.items() if callable(function)}
 
 
+# %matplotlib inline, !pip, ?np.dot; files = !ls; np.dot?
+JUPYTER = re.compile(r"\s*([%!?]|[\w, ]+=\s*[%!]|[\w.]+\?)")
+
+
 def plain(source):
-    """The source without the lines of Jupyter (%matplotlib, !pip), where it has any."""
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.M)
-    return source
+    """The source without the lines of Jupyter: those that are not Python and look like them."""
+    lines = dedent(source).split("\n")
+    for _ in lines:
+        try:
+            ast.parse("\n".join(lines))
+        except SyntaxError as error:
+            place = (error.lineno or 1) - 1
+            if place >= len(lines) or not JUPYTER.match(lines[place]):
+                break
+            end = place
+            while lines[end].endswith("\\") and end + 1 < len(lines):
+                end += 1
+            timed = re.sub(r"^(\s*)%time\s+(?=\S)", r"\1", lines[place])  # its names are kept
+            line = timed if timed != lines[place] else re.sub(r"\S.*", "pass", timed)
+            lines[place : end + 1] = [line, *[""] * (end - place)]
+        else:
+            break
+    return "\n".join(lines)
 
 
 def run(function, args, settings):

@@ -38,6 +38,7 @@ def register(commands):
         "  MEMORY          an answer met the limit of memory\n"
         "  CRASH           an answer or its cell ended its process\n"
         "  UNREADABLE      the file is no notebook of the course\n\n"
+        "Of several answers to one exercise the best counts.\n\n"
         "What is not defended against: the notebook runs under your account, and it can read your "
         "files. A learner who knows how calls native code (ctypes), which nothing here holds; for "
         "strangers' notebooks use a container or another account. An answer that carries our "
@@ -83,11 +84,11 @@ def run_grade(args):
 
     if sys.platform == "win32":
         raise InputError("grade needs the limits of Linux or macOS: run it there, or under WSL")
-    from ..checking.grading import UNREADABLE, Row, grade_notebook, submissions
+    from ..checking.grading import UNREADABLE, Row, grade_notebook, one_line, submissions
     from ..checking.grading_process import Limits
 
-    if args.csv and not args.csv.absolute().parent.is_dir():
-        raise InputError(f"{args.csv}: its folder does not exist; make it, or name another file")
+    if args.csv and (args.csv.is_dir() or not args.csv.absolute().parent.is_dir()):
+        raise InputError(f"{args.csv}: is no file in a folder that exists; name another file")
     found, strange = submissions(args.path)
     limits = Limits(args.seconds, args.total, args.memory << 30)
     rows, unread = [], []
@@ -95,13 +96,13 @@ def run_grade(args):
         try:
             rows += grade_notebook(learner, path, limits)
         except InputError as error:
-            unread.append(str(error))
-            rows.append(Row(learner, path.name, "", "", UNREADABLE, "", str(error)))
+            unread.append(one_line(str(error)))
+            rows.append(Row(learner, one_line(path.name), "", "", UNREADABLE, "", unread[-1]))
     if len(unread) == len(found):
         raise InputError(unread[0])
     print("\n".join(_table(rows)))
     for sentence in (*strange, *unread):
-        print(f"spikebert: {sentence}", file=sys.stderr)
+        print(f"spikebert: {one_line(sentence)}", file=sys.stderr)
     if args.csv:
         write_atomically(args.csv, lambda path: _write_csv(path, rows))
     if args.json:
@@ -131,4 +132,6 @@ def _write_csv(path, rows):
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(rows[0]._fields)
-        writer.writerows(rows)
+        # A table would take a name that begins so for a formula, and run it.
+        formula = ("=", "+", "-", "@")
+        writer.writerows([f"'{c}" if c.startswith(formula) else c for c in row] for row in rows)
