@@ -7,14 +7,14 @@ Letters: T spike steps, n words of one sentence, N packed tokens, D width.
 
 import numpy as np
 
-from .neuron_plots import Picture, _axes
+from .neuron_plots import Picture, new_axes
 from .plots import BLUE, SCALE, draw_raster
 
 
 def sentence_spikes(panels, words, *, title):
     """A sentence's spikes, {panel's name: (T, n, D)}: a word is T steps wide, a row is a neuron."""
     steps, n, width = next(iter(panels.values())).shape
-    figure, axes = _axes(len(panels), size=(8, 0.9 + len(panels) * (0.5 + 0.13 * width)),
+    figure, axes = new_axes(len(panels), size=(8, 0.9 + len(panels) * (0.5 + 0.13 * width)),
                          sharex=True)  # fmt: skip
     for axis, (name, s) in zip(axes, panels.items(), strict=True):
         draw_raster(axis, s, BLUE)
@@ -36,7 +36,7 @@ def count_shares(counts, *, title, top=4):
     from matplotlib.colors import LinearSegmentedColormap
 
     scale = LinearSegmentedColormap.from_list("counts", SCALE)
-    figure, (axis,) = _axes(size=(8, 1.1 + 0.28 * len(counts)))
+    figure, (axis,) = new_axes(size=(8, 1.1 + 0.28 * len(counts)))
     left = np.zeros(len(counts))
     for count in range(top + 1):
         share = [100 * (np.minimum(x, top) == count).mean() for x in counts.values()]

@@ -32,7 +32,9 @@ class Picture(NamedTuple):
         return file.getvalue(), {"width": round(100 * width)}
 
 
-def _axes(rows=1, columns=1, size=(8, 3.2), **settings):
+def new_axes(rows=1, columns=1, size=(8, 3.2), **settings):
+    """A matplotlib Figure in the course's style and its flat array of rows x columns Axes; size in
+    inches, settings as `Figure.subplots` takes them."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -52,7 +54,7 @@ def membrane(x, cache, *, title):
     neuron = cache.neuron
     x, h, s, v = (np.ravel(a) for a in (x, cache.h, cache.s, membrane_after_reset(cache)))
     t = np.arange(len(x))
-    figure, (above, below) = _axes(2, size=(8, 4.6), sharex=True, height_ratios=(1, 2.6))
+    figure, (above, below) = new_axes(2, size=(8, 4.6), sharex=True, height_ratios=(1, 2.6))
     above.bar(t, x, width=0.5, color=SKY_BLUE)
     above.set_ylabel("input X")
     above.set_title(title, loc="left")
@@ -84,7 +86,7 @@ def membrane(x, cache, *, title):
 def raster(s, *, title):
     """Spikes of n neurons: a mark where neuron i fires at step t. s: (T, n)."""
     steps, neurons = s.shape
-    figure, (axis,) = _axes(size=(8, 1.2 + 0.13 * min(neurons, 30)))
+    figure, (axis,) = new_axes(size=(8, 1.2 + 0.13 * min(neurons, 30)))
     for t in range(0, steps, 2):
         axis.axvspan(t - 0.5, t + 0.5, color=BAND, linewidth=0, zorder=-1)
     t, i = np.nonzero(s)
@@ -102,7 +104,7 @@ def surrogates(names=tuple(SURROGATES), alpha=2.0):
     """Slopes σ'(u) and curves σ(u), each slope with the area under it."""
     u = np.linspace(-2, 2, 801)
     wide = np.sinh(np.linspace(-12, 12, 20_001))  # atan's tails are long: dense at 0, and far out
-    figure, (left, right) = _axes(1, 2, size=(9, 3.6))
+    figure, (left, right) = new_axes(1, 2, size=(9, 3.6))
     colours = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
     for name, colour, dashes in zip(names, colours, DASHES, strict=False):
         pair = SURROGATES[name]
@@ -131,7 +133,7 @@ def under_the_slope(cache, *, title):
     derivative = SURROGATES[neuron.surrogate].derivative
     u = np.linspace(-2, 2, 801)
     at = np.ravel(cache.h) - neuron.v_th
-    figure, (axis,) = _axes(size=(7, 3.6))
+    figure, (axis,) = new_axes(size=(7, 3.6))
     axis.plot(u, derivative(u, neuron.alpha), color=BLUE, linewidth=1.6)
     axis.vlines(at, 0, derivative(at, neuron.alpha), color=VERMILLION, linestyle=":")
     axis.plot(at, derivative(at, neuron.alpha), "o", color=VERMILLION, ms=5)
@@ -157,7 +159,7 @@ def gradient_map(gradients, *, title, spikes=None):
     steps, neurons = next(iter(gradients.values())).shape
     top = max(np.abs(g).max() for g in gradients.values())
     size = (2 + 3.4 * len(gradients), 1.7 + 0.24 * min(neurons, 20))
-    figure, axes = _axes(1, len(gradients), size=size, sharey=True)
+    figure, axes = new_axes(1, len(gradients), size=size, sharey=True)
     for axis, (name, gradient) in zip(axes, gradients.items(), strict=True):
         image = axis.imshow(gradient.T, cmap=scale, vmin=-top, vmax=top, aspect="auto")
         if spikes is not None:
@@ -176,7 +178,7 @@ def gradient_map(gradients, *, title, spikes=None):
 def attention_maps(maps, words, *, title):
     """Who looks at whom, {panel's name: (map (n, n), its unit)}; row i is what word i looks at."""
     n = len(words)
-    figure, axes = _axes(1, len(maps), size=(4 * len(maps), 4.6))
+    figure, axes = new_axes(1, len(maps), size=(4 * len(maps), 4.6))
     for axis, (name, (map_, unit)) in zip(axes, maps.items(), strict=True):
         draw_attention(axis, map_, words, unit)
         axis.set_title(name, loc="left")
@@ -192,7 +194,7 @@ def bars(panels, *, title, unit):
     """Horizontal bars with their values, {panel: {label: value}}, the same labels in each panel."""
     labels = list(next(iter(panels.values())))
     size = (max(6, 2.2 + 2.6 * len(panels)), 1.3 + 0.22 * len(labels))
-    figure, axes = _axes(1, len(panels), size=size, sharey=True)
+    figure, axes = new_axes(1, len(panels), size=size, sharey=True)
     for axis, (name, values) in zip(axes, panels.items(), strict=True):
         places = range(len(labels))
         drawn = axis.barh(places, [values[label] for label in labels], color=BLUE, height=0.7)
@@ -212,7 +214,7 @@ def curves(x, lines, *, title, xlabel, ylabel, log=False, xticks=None, dots=None
     xticks: the numbers below the axis, in place of those that matplotlib chooses.
     dots: {name: values} too, each in the colour of the curve of its name.
     """
-    figure, (axis,) = _axes(size=(7, 3.6))
+    figure, (axis,) = new_axes(size=(7, 3.6))
     for (name, values), colour, dashes in zip(
         lines.items(), (BLUE, VERMILLION, GREEN, PURPLE, GREY), DASHES, strict=False
     ):

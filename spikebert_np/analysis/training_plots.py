@@ -7,7 +7,7 @@ Letters: n tokens of one sentence, C classes.
 
 import numpy as np
 
-from .neuron_plots import DASHES, GREEN, GREY, PURPLE, Picture, _axes
+from .neuron_plots import DASHES, GREEN, GREY, PURPLE, Picture, new_axes
 from .plots import BAND, BLUE, SCALE, VERMILLION
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
@@ -30,7 +30,7 @@ def gradient_norms(norms, *, title):
     parts = list(next(iter(norms.values())))
     values = np.array([[row[part] for part in parts] for row in norms.values()])
     shade = LogNorm(values[values > 0].min() / 2, 4 * values.max())
-    figure, (axis,) = _axes(size=(8, 1.5 + 0.45 * len(norms)))
+    figure, (axis,) = new_axes(size=(8, 1.5 + 0.45 * len(norms)))
     axis.imshow(np.ma.masked_equal(values, 0), cmap=_scale(), norm=shade, aspect="auto")
     for i, j in np.argwhere(values > 0):
         colour = "white" if shade(values[i, j]) > 0.6 else "black"
@@ -45,7 +45,7 @@ def gradient_norms(norms, *, title):
 
 def learning_curves(lines, *, title, chance=0.5):
     """Accuracy after each epoch, {name: values}, with a grid to read it by."""
-    figure, (axis,) = _axes(size=(8, 3.8))
+    figure, (axis,) = new_axes(size=(8, 3.8))
     epochs = max(map(len, lines.values()))
     for (name, values), colour, dashes, mark in zip(
         lines.items(), COLOURS, DASHES, MARKS, strict=False
@@ -77,7 +77,7 @@ def _every(step):
 def accuracies(scores, *, title, chance=0.5):
     """{model: {kind of sentence: accuracy}}: a row a kind, a mark a model."""
     kinds = list(next(iter(scores.values())))
-    figure, (axis,) = _axes(size=(8, 1.5 + 0.5 * len(kinds)))
+    figure, (axis,) = new_axes(size=(8, 1.5 + 0.5 * len(kinds)))
     for y in range(0, len(kinds), 2):
         axis.axhspan(y - 0.5, y + 0.5, color=BAND, linewidth=0, zorder=-1)
     shifts = np.linspace(-0.27, 0.27, len(scores))  # marks of one height do not hide each other
@@ -103,7 +103,7 @@ def firing_map(rates, columns, *, title, xlabel, line=None):
     """
     percent = 100 * np.array(list(rates.values()))  # (layers, columns)
     words = isinstance(columns[0], str)
-    figure, (axis,) = _axes(size=(8, 1.3 + 0.2 * len(percent) + 0.5 * words))
+    figure, (axis,) = new_axes(size=(8, 1.3 + 0.2 * len(percent) + 0.5 * words))
     image = axis.imshow(percent, cmap=_scale(), vmin=0, vmax=max(percent.max(), 1), aspect="auto",
                         interpolation="nearest")  # fmt: skip
     if line is not None:
@@ -121,7 +121,7 @@ def votes(votes, tokens, *, title):
     """What each token pleads for: its vote for praise less that for blame, votes (n, 2)."""
     leaning = votes[:, 1] - votes[:, 0]
     places = np.arange(len(tokens))
-    figure, (axis,) = _axes(size=(8, 3.2))
+    figure, (axis,) = new_axes(size=(8, 3.2))
     colours = [BLUE if value > 0 else VERMILLION for value in leaning]
     axis.bar(places, leaning, width=0.7, color=colours)
     axis.axhline(0, color="black", linewidth=0.8)
