@@ -11,8 +11,8 @@ from .steps import is_done
 _HEAD = """# Ablations
 
 Written by `spikebert ablate`, never by hand. Each row changes one thing of the base: {base}.
-Passes over the {train:,} sentences of the train split: {epochs}. Where a student has another number of
-blocks, the teacher's layers are spread over them, the last on the last.
+Passes over the {train:,} sentences of the train split: {epochs}. Where a student has another number
+of blocks, the teacher's layers are spread over them, the last on the last.
 
 Accuracy is on dev ({dev:,} sentences); each run's epoch was chosen by it, so dev flatters all rows
 a little. With several seeds: the mean, and the lowest to the highest. The difference is that of the
