@@ -37,6 +37,7 @@ def test_every_chapter_and_every_file_gets_a_page(tmp_path):
 
 def test_code_of_ours_is_folded_and_no_checker_speaks():
     for path in LEARNERS:
+        assert "colab" not in site_build.for_readers(path).lower()
         for cell in json.loads(site_build.for_readers(path))["cells"]:
             source, tags = "".join(cell["source"]), cell["metadata"].get("tags")
             if cell["cell_type"] == "code":

@@ -27,6 +27,7 @@ TUTORIALS = HERE.parent
 PACKAGE = TUTORIALS.parent / "spikebert_np"
 
 REFERENCE = ("layers", "blocks", "models", "training", "checking")
+BADGE = "[![Open in Colab]"
 HIDDEN = ("__init__", "chapter_")  # the exercises' files hold their answers
 
 CONTENTS = """
@@ -63,9 +64,16 @@ def stage(source):
 
 def for_readers(path):
     """The notebook, where code of ours opens at a click, so that an exercise can be tried first,
-    and no checker says that its exercise is unsolved."""
+    and no checker says that its exercise is unsolved. What it has for Colab, a badge under the
+    title and then the first cell of code, is left out: the one is loaded from elsewhere, the other
+    installs what the page needs no more."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
+    title, setup, *rest = notebook["cells"]
+    title["source"] = [line for line in title["source"] if not line.startswith(BADGE)]
+    if not setup["source"][0].startswith("# For Colab"):
+        raise ValueError(f"{path.name}: its second cell is not the one for Colab")
+    notebook["cells"] = [title, *rest]
+    for cell in rest:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and "getsource(" in source:
             cell["metadata"]["tags"] = ["hide-output"]
