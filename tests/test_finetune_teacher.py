@@ -21,6 +21,7 @@ from spikebert_np.data.readers import read_corpus
 from spikebert_np.data.tokenizer import encode_texts, load_tokenizer
 from spikebert_np.models.bert import BertConfig, bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config
+from spikebert_np.training import optim
 from spikebert_np.training import teacher_loop as module
 from spikebert_np.training import workers as workers_module
 from spikebert_np.training.finetune_teacher import TeacherSettings, learning_rate_scales
@@ -97,7 +98,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(teacher, corpus, tmp_path, mo
     options = ("--epochs", "3", "--pooling", "mean")
     assert main(arguments(teacher, corpus, whole, *options)) == 0
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
-    step, steps = module.adamw_step, []
+    step, steps = optim.adamw_step, []
 
     def interrupted(*args, **kwargs):
         steps.append(len(steps))
@@ -105,7 +106,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(teacher, corpus, tmp_path, mo
             raise KeyboardInterrupt
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(module, "adamw_step", interrupted)
+    monkeypatch.setattr(optim, "adamw_step", interrupted)
     # The number of workers is that of the start, whatever the machine has now.
     monkeypatch.setattr(workers_module, "worker_count", lambda: next(cores))
     cores = iter([worker_count(), 1, 3, 5, 7])
@@ -152,7 +153,7 @@ def test_another_run_is_not_gone_on_with(teacher, corpus, tmp_path, monkeypatch,
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "adamw_step", interrupted)
+    monkeypatch.setattr(optim, "adamw_step", interrupted)
     assert main(arguments(teacher, corpus, tmp_path / "out")) == 130
     assert main(arguments(teacher, corpus, tmp_path / "out", "--seed", "1")) == 2
     assert "with seed 0 where this one has 1" in capsys.readouterr().err
@@ -226,6 +227,22 @@ def test_a_loss_that_overflows_leaves_nothing(teacher, corpus, tmp_path, capsys)
     options = ("--learning-rate", "1e30", "--clip-norm", "1e30")
     assert main(arguments(teacher, corpus, tmp_path / "out", *options)) == 2
     assert "lower --learning-rate (now 1e+30)" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["corpus", "tiny-bert"]
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing_and_leaves_nothing(
+    teacher, corpus, tmp_path, monkeypatch, capsys
+):
+    clip = optim.clip_gradients
+
+    def spoilt(grads, *args, **kwargs):
+        grads["embeddings.norm.bias"][0] = np.nan
+        return clip(grads, *args, **kwargs)
+
+    monkeypatch.setattr(optim, "clip_gradients", spoilt)
+    monkeypatch.setattr(optim, "adamw_step", lambda *_, **__: pytest.fail("a step was made"))
+    assert main(arguments(teacher, corpus, tmp_path / "out")) == 2
+    assert "the gradient's norm is nan at step 1: lower" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["corpus", "tiny-bert"]
 
 

@@ -15,9 +15,9 @@ from spikebert_np.models.spiking_textcnn import SpikingTextCNNConfig
 from spikebert_np.models.textcnn import TextCNNConfig
 from spikebert_np.training.corpora import split_corpus
 from spikebert_np.training.distill import LossWeights, Targets
-from spikebert_np.training.loop import TrainingSettings, train, update
+from spikebert_np.training.loop import TrainingSettings, train
 from spikebert_np.training.memory import step_bytes
-from spikebert_np.training.optim import adamw_init
+from spikebert_np.training.optim import adamw_init, update
 from spikebert_np.training.stages import new_student, student_config
 from spikebert_np.training.step import training_step
 from spikebert_np.training.word_rows import teacher_word_rows
@@ -64,7 +64,7 @@ def peak(config, tokens, *, taps=True, run=map):
 def one_step(config, params, batch, targets, weights, run):
     state, draw = adamw_init(params), np.random.default_rng(1)
     taken = training_step(params, config, batch, targets, weights, rng=draw, run=run)
-    update(params, taken.grads, state, 1e-3, TrainingSettings(), "numba", run)
+    update(params, taken.grads, state, 1e-3, TrainingSettings(), backend="numba", run=run)
     return taken
 
 

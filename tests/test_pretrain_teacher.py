@@ -20,7 +20,7 @@ from spikebert_np.data.tokenizer import load_tokenizer
 from spikebert_np.data.vocabulary import SPECIALS, train_tokenizer
 from spikebert_np.models.bert import BertConfig
 from spikebert_np.models.bert_checkpoint import load_bert
-from spikebert_np.training import teacher_loop
+from spikebert_np.training import optim, teacher_loop
 from spikebert_np.training.pretrain_teacher import init_bert, masked_word_gradients
 from spikebert_np.training.workers import workers
 
@@ -173,7 +173,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(text, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main(arguments(text, whole, "--epochs", "2")) == 0
     monkeypatch.setattr(teacher_loop, "CHECKPOINT_SECONDS", 0)
-    step, steps = teacher_loop.adamw_step, []
+    step, steps = optim.adamw_step, []
 
     def interrupted(*args, **kwargs):
         steps.append(1)
@@ -181,7 +181,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(text, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(teacher_loop, "adamw_step", interrupted)
+    monkeypatch.setattr(optim, "adamw_step", interrupted)
     statuses = [main(arguments(text, parts, "--epochs", "2")) for _ in range(3)]
     assert statuses == [130, 130, 0]
     for name in ("model.safetensors", "tokenizer.json", "config.json"):

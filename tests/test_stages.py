@@ -15,7 +15,7 @@ from spikebert_np.layers.losses import (
     kl_divergence_forward,
     log_softmax,
 )
-from spikebert_np.training import loop
+from spikebert_np.training import loop, optim
 from spikebert_np.training.checkpoint import load_run, write_config
 from spikebert_np.training.corpora import has_hidden, split_corpus, stage1_corpus, stage_corpora
 from spikebert_np.training.inference import accuracy, predict_logits
@@ -177,7 +177,7 @@ def test_an_interrupted_training_leaves_nothing(cache, tmp_path, monkeypatch, er
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(loop, "adamw_step", fail)
+    monkeypatch.setattr(optim, "adamw_step", fail)
     (tmp_path / "mine").mkdir()
     for out in ("new/folder/run", "mine"):
         with pytest.raises(error):
@@ -288,7 +288,7 @@ class Watched:
 
     def __init__(self, monkeypatch):
         self.norms, self.rates, self.decays, self.batches = [], [], [], []
-        step, batch = loop.adamw_step, loop.make_batch
+        step, batch = optim.adamw_step, loop.make_batch
 
         def watched_step(params, grads, state, *, learning_rate, weight_decay, **how):
             arrays = [getattr(grad, "rows", grad) for grad in grads.values()]
@@ -302,7 +302,7 @@ class Watched:
             self.batches.append(index)
             return batch(ids, offsets, labels, index)
 
-        monkeypatch.setattr(loop, "adamw_step", watched_step)
+        monkeypatch.setattr(optim, "adamw_step", watched_step)
         monkeypatch.setattr(loop, "make_batch", watched_batch)
 
 

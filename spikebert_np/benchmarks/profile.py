@@ -24,8 +24,8 @@ BOTH_WAYS = (
     ("training.step", "distillation", "losses"),
 )
 ONCE = (
-    ("training.loop", "clip_gradients", "update"),
-    ("training.loop", "adamw_step", "update"),
+    ("training.optim", "clip_gradients", "update"),
+    ("training.optim", "adamw_step", "update"),
 )
 REST = "all else"
 

@@ -12,8 +12,7 @@ E = D // H, F MLP width, C classes.
 
 import numpy as np
 
-from ..training.loop import update
-from ..training.optim import adamw_init
+from ..training.optim import adamw_init, update
 from ..training.step import training_step
 from .students import SETTINGS
 
@@ -34,7 +33,9 @@ def new_step(student, backend="numba", settings=SETTINGS):
         result = training_step(
             params, student.config, *work, settings.loss_weights, rng=rng, backend=backend, run=run
         )
-        state, _ = update(params, result.grads, state, LEARNING_RATE, settings, own, run)
+        state, _ = update(
+            params, result.grads, state, LEARNING_RATE, settings, backend=own, run=run
+        )
         return result
 
     return step

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..models.kinds import kind_of
 from .distill import FEATURE_LOSSES, LossWeights, Targets
 from .inference import accuracy, predict_logits
-from .optim import adamw_init, adamw_step, clip_gradients
+from .optim import adamw_init, update
 from .ranges import check_ranges
 from .schedule import warmup_cosine
 from .step import step_workers, training_step
@@ -133,26 +133,6 @@ class Averages:
         return {name: total / self.sentences[name] for name, total in self.sums.items()}
 
 
-def update(params, grads, state, rate, settings, backend, run):
-    """Clip the gradients and move the parameters, both in place; these not by a gradient that is
-    not finite, of which they would never recover.
-
-    Returns AdamW's next state, and the gradients' norm before clipping.
-    """
-    norm = clip_gradients(grads, settings.clip_norm, run=run)
-    if np.isfinite(norm):
-        state = adamw_step(
-            params,
-            grads,
-            state,
-            learning_rate=rate,
-            weight_decay=settings.weight_decay,
-            backend=backend,
-            run=run,
-        )
-    return state, norm
-
-
 def train(
     params,
     config,
@@ -200,7 +180,7 @@ def train(
         if due:
             checkups.examine(step, result)
         rate = warmup_cosine(step, total_steps, peak=settings.learning_rate, warmup=settings.warmup)
-        state, norm = update(params, result.grads, state, rate, settings, backend, run)
+        state, norm = update(params, result.grads, state, rate, settings, backend=backend, run=run)
         for what, value in (("loss", result.loss), ("gradient's norm", norm)):
             if not np.isfinite(value):
                 if checkups is not None and not due:

@@ -107,3 +107,25 @@ def clip_gradients(grads, max_norm, *, run=map):
 
         list(run(scale, grads.values()))
     return norm
+
+
+def update(params, grads, state, rate, settings, *, scales=None, backend, run):
+    """Clip the gradients and move the parameters, both in place; these not by a gradient that is
+    not finite, of which they would never recover.
+
+    settings: with clip_norm and weight_decay. scales, backend, run: as in `adamw_step`.
+    Returns AdamW's next state, and the gradients' norm before clipping.
+    """
+    norm = clip_gradients(grads, settings.clip_norm, run=run)
+    if np.isfinite(norm):
+        state = adamw_step(
+            params,
+            grads,
+            state,
+            learning_rate=rate,
+            weight_decay=settings.weight_decay,
+            scales=scales,
+            backend=backend,
+            run=run,
+        )
+    return state, norm

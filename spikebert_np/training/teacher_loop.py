@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.batches import batch_indices, make_batch
 from ..errors import InputError
-from .optim import adamw_step, clip_gradients
+from .optim import update
 from .resume import read_checkpoint, write_checkpoint
 from .schedule import warmup_cosine
 
@@ -96,26 +96,20 @@ def train_teacher(
             started = perf_counter()
             batch = make_batch(corpus.ids, corpus.offsets, corpus.labels, index)
             loss, right, grads = gradients(batch, [settings.seed, state.step])
-            if not np.isfinite(loss):
-                shutil.rmtree(folder)  # its checkpoint leads here again
-                raise InputError(
-                    f"the loss is {loss} at step {state.step + 1}: lower --learning-rate "
-                    f"(now {settings.learning_rate})"
-                )
-            clip_gradients(grads, settings.clip_norm, run=run)
+            step = state.step
             rate = warmup_cosine(
-                state.step, total_steps, peak=settings.learning_rate, warmup=settings.warmup
+                step, total_steps, peak=settings.learning_rate, warmup=settings.warmup
             )
-            state = adamw_step(
-                params,
-                grads,
-                state,
-                learning_rate=rate,
-                weight_decay=settings.weight_decay,
-                scales=scales,
-                backend="numba",
-                run=run,
+            state, norm = update(
+                params, grads, state, rate, settings, scales=scales, backend="numba", run=run
             )
+            for what, value in (("loss", loss), ("gradient's norm", norm)):
+                if not np.isfinite(value):
+                    shutil.rmtree(folder)  # its checkpoint leads here again
+                    raise InputError(
+                        f"the {what} is {value} at step {step + 1}: lower --learning-rate "
+                        f"(now {settings.learning_rate})"
+                    )
             del grads  # before the next step makes its own
             values = {
                 "sentences": len(index),
