@@ -3,7 +3,9 @@
     from spikebert_np.checking import exercises as checks
     checks.ex_04_2(lif_backward)
 
-Each chapter declares its own in `chapter_NN.py`, which is found here by its name.
+Each chapter declares its own in `chapter_NN.py`, which is found here by its name. Such a file is a
+list, and long where the exercises are many: each stands there with the arguments it draws, and each
+wrong answer with the sentence that explains it.
 """
 
 from importlib import import_module
