@@ -118,6 +118,7 @@ def test_a_run_leaves_its_loss_out_and_one_begins_from_stage_1(done):
     for name in ("stage1", "stage1-fifth"):
         config = (done / name / "seed0" / "config.toml").read_text("utf-8")
         assert f'init = "{done / name / "weights"}"' in config
+        assert "new_words = true" in config
 
 
 def test_a_share_of_the_text_is_its_first_sentences(tmp_path):

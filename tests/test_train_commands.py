@@ -11,7 +11,10 @@ import pytest
 from tiny import last_json, make_cache, texts
 
 from spikebert_np.cli import main
+from spikebert_np.data.teacher_cache import load_cache
 from spikebert_np.training.checkpoint import load_run
+from spikebert_np.training.corpora import split_corpus
+from spikebert_np.training.word_rows import contextual_word_rows
 
 SMALL = ["--width", "8", "--heads", "2", "--steps", "3", "--epochs", "1", "--quiet"]
 
@@ -111,6 +114,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(run, folder, capsys):
         (["pretrain", "--cache", cache, "--w-ce", "1", "--out", never], "w_ce = 1.0: stage 1"),
         (["pretrain", "--cache", cache, "--heads", "0", "--out", never], "heads = 0"),
         (["finetune", "--cache", cache, "--init", cache, "--out", never], "not a run folder"),
+        (["finetune", "--cache", cache, "--new-words", "--out", never], "without --init"),
         (["evaluate", str(folder), "--data", str(folder / "held_out.dev")], "not a run folder"),
         (["evaluate", run, "--data", str(folder / "absent")], "no such file"),
     ]
@@ -129,6 +133,22 @@ def test_init_without_an_epoch_gives_exactly_the_weights(run, folder, capsys):
     weights = (out / "model.safetensors").read_bytes()
     assert weights == (folder / "two" / "model.safetensors").read_bytes()
     assert (out / "metrics.jsonl").read_text() == ""
+
+
+def test_new_words_are_those_of_a_new_student_and_all_else_is_the_start(run, folder):
+    args = ["finetune", "--cache", str(folder / "cache"), "--init", run, "--epochs", "0", "--quiet"]
+    args += ["--new-words", "--embedding", "contextual"]
+    assert main([*args, "--out", str(folder / "new words")]) == 0
+    before, after = load_run(run).params, load_run(folder / "new words").params
+    words = after.pop("embedding.weight")
+    corpus = split_corpus(cache := load_cache(folder / "cache"), "train")
+    assert np.array_equal(words, contextual_word_rows(cache, corpus))
+    assert not np.array_equal(words, before.pop("embedding.weight"))
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    # Its config repeats it.
+    again = ["--config", str(folder / "new words" / "config.toml"), "--quiet"]
+    assert main(["finetune", *again, "--out", str(folder / "new again")]) == 0
+    assert np.array_equal(load_run(folder / "new again").params["embedding.weight"], words)
 
 
 def test_a_finetunings_config_repeats_cache_and_start(run, folder):

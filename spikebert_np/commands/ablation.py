@@ -91,11 +91,20 @@ class Ablation:
     def _train(self, folder, stage, cache, setup, settings, init=""):
         from ..training.ablations import spread
         from ..training.checkpoint import load_run
-        from ..training.stages import new_student, run_stage, run_tables, student_config
+        from ..training.stages import (
+            new_student,
+            renew_words,
+            run_stage,
+            run_tables,
+            student_config,
+        )
         from .train import print_epoch
 
         config = student_config(self.cache, where=setup.variant.name, **setup.model)
-        params = load_run(init).params if init else new_student(cache, config, settings)
+        if init:
+            params = renew_words(load_run(init).params, cache, config, settings)
+        else:
+            params = new_student(cache, config, settings)
         run_stage(
             folder,
             stage,
@@ -103,7 +112,14 @@ class Ablation:
             params,
             config,
             settings,
-            tables=run_tables(stage, cache, settings, name=cache.tokenizer.parent, init=init),
+            tables=run_tables(
+                stage,
+                cache,
+                settings,
+                name=cache.tokenizer.parent,
+                init=init,
+                new_words=bool(init),
+            ),
             on_epoch=print_epoch,
             quiet=self.quiet,
             report=False,

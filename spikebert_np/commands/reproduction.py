@@ -253,7 +253,7 @@ class Reproduction:
         def make(folder):
             from ..data.teacher_cache import load_cache
             from ..training.checkpoint import load_run
-            from ..training.stages import new_student, student_config
+            from ..training.stages import new_student, renew_words, student_config
 
             cache, settings = load_cache(self.out / "cache"), self._training(name, seed)
             config = student_config(cache, where=self.recipe.name, **self.recipe.models[name])
@@ -262,7 +262,7 @@ class Reproduction:
                 more = [self.out / "more-cache"]
             if self.recipe.stage1 and STUDENTS[name].distilled:
                 init = self.out / "stage1"
-                params = load_run(init).params
+                params = renew_words(load_run(init).params, cache, config, settings)
             else:
                 params = new_student(cache, config, settings)
             self._train(folder, "finetune", cache, params, config, settings, init, more)
@@ -283,7 +283,9 @@ class Reproduction:
             config,
             settings,
             more=[load_cache(other) for other in more],
-            tables=run_tables(stage, cache, settings, name=where, more=more, init=init),
+            tables=run_tables(
+                stage, cache, settings, name=where, more=more, init=init, new_words=bool(init)
+            ),
             on_epoch=print_epoch,
             quiet=self.args.quiet,
         )

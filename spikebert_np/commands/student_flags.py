@@ -66,7 +66,8 @@ TRAINING_HELP = {
 
 
 def data_sources(args, data):
-    """The cache's name, those of further ones, and the run to start from, or None.
+    """The cache's name, those of further ones, the run to start from, or None, and whether all but
+    its words.
 
     Flags override the table [data].
     """
@@ -86,7 +87,15 @@ def data_sources(args, data):
     init = args.init or data.get("init")
     if init and args.stage == "pretrain":
         raise InputError(f"{args.config} [data]: stage 1 starts anew; leave init = {init!r} out")
-    return args.cache or data.get("cache") or TOY, more, init
+    new_words = args.new_words or data.get("new_words", False)
+    if not isinstance(new_words, bool):
+        raise InputError(f"{args.config} [data]: new_words = {new_words!r} should be true or false")
+    if new_words and not init:
+        raise InputError(
+            "--new-words: without --init all words are new; leave it out, or name the run to start "
+            "from"
+        )
+    return args.cache or data.get("cache") or TOY, more, init, new_words
 
 
 def training_settings(args, table, cache, more, kind, where):

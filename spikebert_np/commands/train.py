@@ -13,7 +13,13 @@ from ..models.kinds import KINDS, kind_of
 from ..models.spikebert import SpikeBertConfig
 from ..models.spiking_textcnn import SpikingTextCNNConfig
 from ..training.loop import TrainingSettings
-from ..training.stages import default_settings, new_student, run_stage, run_tables
+from ..training.stages import (
+    default_settings,
+    new_student,
+    renew_words,
+    run_stage,
+    run_tables,
+)
 from .options import add_flags, patient_output, read_config
 from .student_flags import (
     CNN_HELP,
@@ -73,6 +79,12 @@ def register(commands):
         type=Path,
         help="start from this run's exact weights; its model settings then hold",
     )
+    finetune.add_argument(
+        "--new-words",
+        action="store_true",
+        help="with --init: but for the word embeddings, which start as --embedding says. For a "
+        "stage 1 that another teacher taught, such as the general one before its fine-tuning",
+    )
 
 
 def _register(commands, stage, summary, description, examples):
@@ -101,7 +113,7 @@ def _register(commands, stage, summary, description, examples):
     add_flags(parser, SpikeBertConfig, "model", MODEL_HELP)
     add_flags(parser, LIFNeuron, "neuron", NEURON_HELP)
     add_flags(parser, TrainingSettings, "training", TRAINING_HELP, default_settings(stage))
-    parser.set_defaults(run=run_training, stage=stage, init=None, more=None)
+    parser.set_defaults(run=run_training, stage=stage, init=None, more=None, new_words=False)
     parser.set_defaults(**dict.fromkeys(MODEL_NAMES))
     return parser
 
@@ -119,7 +131,7 @@ def _train(args):
     for name in tables:
         if name not in ("model", "neuron", "training", "data"):
             raise InputError(f"{where}: unknown table [{name}]; known are model, neuron, training")
-    cache_name, more_names, init = data_sources(args, tables.get("data", {}))
+    cache_name, more_names, init, new_words = data_sources(args, tables.get("data", {}))
     cache, *more = map(open_cache, (cache_name, *more_names))
     if init:
         config, params = config_and_weights(args, tables, init, cache, where)
@@ -130,6 +142,8 @@ def _train(args):
     )
     if params is None:
         params = new_student(cache, config, settings)
+    elif new_words:
+        params = renew_words(params, cache, config, settings)
     if args.stage == "pretrain" and kind_of(config).taps:
         print(_lessons(cache, config))
     if not args.quiet:
@@ -146,7 +160,13 @@ def _train(args):
         settings,
         more=more,
         tables=run_tables(
-            args.stage, cache, settings, name=cache_name, more=more_names, init=init or ""
+            args.stage,
+            cache,
+            settings,
+            name=cache_name,
+            more=more_names,
+            init=init or "",
+            new_words=new_words,
         ),
         on_epoch=print_epoch,
         quiet=args.quiet,

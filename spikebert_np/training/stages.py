@@ -81,6 +81,15 @@ def new_student(cache, config, settings):
     return params
 
 
+def renew_words(params, cache, config, settings):
+    """The parameters, but for word embeddings that start as a new student's of this cache.
+
+    For a start whose words another teacher gave: a general teacher's rows (stage 1) do not tell
+    good from bad as those of one fine-tuned for the task do.
+    """
+    return params | {"embedding.weight": new_student(cache, config, settings)["embedding.weight"]}
+
+
 def _check_embedding_width(cache, config):
     teacher_width = cache.word_embeddings.shape[1]
     if config.embedding_width != teacher_width:
@@ -184,12 +193,15 @@ def new_run_folder(out):
         raise
 
 
-def run_tables(stage, cache, settings, *, name, more=(), init=""):
+def run_tables(stage, cache, settings, *, name, more=(), init="", new_words=False):
     """The tables `training` and `data` of config.toml: what repeats a stage.
 
-    name: of the cache. more: the names of further ones. init: the run that the weights are of.
+    name: of the cache. more: the names of further ones. init: the run that the weights are of,
+    but for the words where they are new (see `renew_words`).
     """
     data = {"stage": stage, "cache": str(name), "more": [*map(str, more)], "init": str(init)}
+    if new_words:
+        data["new_words"] = True
     data["embedding_scale"] = teacher_word_rows(cache)[1]
     if (share := events_up_to()) != EVENTS_UP_TO:
         data["events_up_to"] = share
