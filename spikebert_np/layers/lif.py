@@ -165,10 +165,11 @@ def membrane_after_reset(cache):
 
 
 def firing_floor(neuron, steps):
-    """The least constant input that fires within `steps` steps from rest, above v_reset.
+    """The least constant input that fires within `steps` steps from rest.
 
     A constant input x charges H[t] - v_reset to x (1 - (1 - 1/tau)^(t+1)), times tau without
-    decay_input. tau = 10 with T = 4 needs 2.9 thresholds: almost nothing fires.
+    decay_input: x itself must reach the floor, whatever v_reset is. tau = 10 with T = 4 needs
+    2.9 (v_th - v_reset): almost nothing fires.
     """
     if neuron.tau == math.inf:  # the limit: nothing leaks
         return (neuron.v_th - neuron.v_reset) / steps
