@@ -75,7 +75,10 @@ def differences(f, x, dy, step=None, only=None):
 
 
 def rounding_floor(y, dy, step):
-    """The derivative that rounding alone can feign: EPSILON Σ|y dy| / step, twice over."""
+    """The derivative that rounding alone can feign, 4 EPSILON Σ|y dy| / step.
+
+    Where f is right to EPSILON, (4 D(h/2) - D(h)) / 3 errs by 3 of these 4 at most.
+    """
     return float(4 * EPSILON * np.sum(np.abs(y * dy)) / step)
 
 
