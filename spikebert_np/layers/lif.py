@@ -24,7 +24,7 @@ from .surrogate import SURROGATES, heaviside
 
 @dataclass(frozen=True)
 class LIFNeuron:
-    """The constants of a neuron. Defaults are SpikeBERT's (arXiv 2308.15122).
+    """The constants of a neuron. Defaults are SpikeBERT's (arXiv 2308.15122, its released script).
 
     tau: membrane time constant in steps, >= 1; infinite, without decay_input, it leaks nothing.
     v_th: firing threshold, > v_reset.

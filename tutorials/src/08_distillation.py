@@ -139,7 +139,8 @@ print(inspect.getsource(batches.gather_sentences))
 #
 # Stage 1 is **general** distillation. It needs no labels and no task, only text: the student learns to make of
 # each word in its sentence what BERT makes of it. Stage 2 goes on from there on the task's own sentences. The
-# weights of stage 2 are those of the SpikeBERT paper.
+# weights of stage 2 are those of SpikeBERT's released script; its code divides the features' loss by the batch size
+# once more.
 #
 # Whatever a loss looks at gets a gradient: the logits, the taps, the word rows. From there on it is chapter 07's
 # walk back through the network, the same for all four.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 Energy: counting operations three ways, and what none of them measures
 #
-# Papers on spiking networks end in a table of energy, with a figure such as "77 % less than BERT". No
+# Papers on spiking networks end in a table of energy, with a figure such as "72 % less than BERT". No
 # joule was measured for it. Operations were counted, and multiplied by a price. This chapter counts them
 # by three rules, on a trained network, and then asks a processor.
 #
