@@ -368,7 +368,7 @@ checks.ex_11_5(predict_growth)
 # %% [markdown]
 # So spikes pay only where few fire in few steps. By price alone, a layer of spikes costs as much as one dense
 # step where $r\,T \cdot 0.9 = 4.6$: at T = 4, where an input fires 1.28 times a step on average, which a
-# spike, 0 or 1, never does. By this rule spikes cannot lose.
+# spike, 0 or 1, never does. By this rule spikes cannot lose until T is 6 ($6 \cdot 0.9 > 4.6$).
 
 # %%
 dense, width = spikes(1, 10, 128, every=1).size * 512 * 4.6, 512
