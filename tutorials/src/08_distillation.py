@@ -446,7 +446,8 @@ print(inspect.getsource(loop.batch_targets))
 #
 # The student's table of word embeddings has a row of D_emb numbers for each of $V$ words, and so has the teacher's.
 # The **embedding loss** holds the one to the other. BERT knows 30,522 words, a batch some hundred of them. So the loss
-# looks at the batch's **distinct** ids alone, $R$ of them:
+# looks at the batch's **distinct** ids alone, $R$ of them. With $E$ for the student's table and $W$ for the teacher's
+# (no longer the tap's weight):
 #
 # $$L_\text{emb} = \frac{1}{R\,D_\text{emb}} \sum_{r \,\in\, \text{distinct ids}} \sum_d (E_{rd} - W_{rd})^2 .$$
 #
