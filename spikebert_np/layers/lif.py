@@ -157,7 +157,10 @@ def lif_backward(ds, cache):
 
 
 def membrane_after_reset(cache):
-    """V (T, N, D): the membrane after the reset, which the next step starts from."""
+    """V (T, N, D): the membrane after the reset, which the next step starts from.
+
+    Not of a frozen pass, whose reset went by other spikes than the cache's own.
+    """
     h, s, neuron, _ = cache
     if neuron.reset == "hard":
         return s * neuron.v_reset + (1 - s) * h
