@@ -1,7 +1,8 @@
-"""Numba twin of layer norm + LIF: one pass over memory instead of seven.
+"""Numba twin of layer norm + LIF: one pass over memory instead of one or more for each operation.
 
 A token's row runs through all T steps while its membrane stays in the first-level cache. The sums
-over a row may be reassociated (and nothing else assumed): they agree with NumPy's to rounding.
+over a row may be reassociated, and a product and a sum rounded once (nothing else is assumed): they
+agree with NumPy's to rounding.
 
 Letters: T spike steps, N packed tokens, D width.
 """

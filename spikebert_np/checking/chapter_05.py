@@ -449,7 +449,7 @@ ex_05_7 = prediction(
         Wrong("a tail under Adam is none", lambda: {"atan, Adam": "sleeps"},
               "what wakes by small steps wakes by Adam's as well"),
         Wrong("dead is dead", lambda: {"triangle, SGD, bias 0": "sleeps"},
-              "with a bias of 0 some words come within 1 / alpha of the threshold, where the slope "
-              "is not 0"),
+              "with a bias of 0 one word brings one neuron within 1 / alpha of the threshold, and "
+              "there the slope is not 0"),
     ],
 )  # fmt: skip

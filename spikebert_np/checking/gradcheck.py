@@ -108,7 +108,7 @@ def check_gradients(
     dy = rng.standard_normal(np.shape(y))
     notes = _notes(cache)
     if y.dtype == np.float32:
-        notes += ("f computes in float32: a difference of its numbers has three digits at best",)
+        notes += ("f computes in float32: at this step its differences have two digits at best",)
     fires = fires_enough(cache)
     lifs = list(nodes(cache, LIFCache))
     fired = lifs[0].h >= lifs[0].neuron.v_th if len(lifs) == 1 else None

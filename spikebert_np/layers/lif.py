@@ -24,7 +24,7 @@ from .surrogate import SURROGATES, heaviside
 
 @dataclass(frozen=True)
 class LIFNeuron:
-    """The constants of a neuron. Defaults are SpikeBERT's (arXiv 2308.15122).
+    """The constants of a neuron. Defaults are SpikeBERT's (arXiv 2308.15122, its released script).
 
     tau: membrane time constant in steps, >= 1; infinite, without decay_input, it leaks nothing.
     v_th: firing threshold, > v_reset.
@@ -157,7 +157,10 @@ def lif_backward(ds, cache):
 
 
 def membrane_after_reset(cache):
-    """V (T, N, D): the membrane after the reset, which the next step starts from."""
+    """V (T, N, D): the membrane after the reset, which the next step starts from.
+
+    Not of a frozen pass, whose reset went by other spikes than the cache's own.
+    """
     h, s, neuron, _ = cache
     if neuron.reset == "hard":
         return s * neuron.v_reset + (1 - s) * h
@@ -165,10 +168,11 @@ def membrane_after_reset(cache):
 
 
 def firing_floor(neuron, steps):
-    """The least constant input that fires within `steps` steps from rest, above v_reset.
+    """The least constant input that fires within `steps` steps from rest.
 
     A constant input x charges H[t] - v_reset to x (1 - (1 - 1/tau)^(t+1)), times tau without
-    decay_input. tau = 10 with T = 4 needs 2.9 thresholds: almost nothing fires.
+    decay_input: x itself must reach the floor, whatever v_reset is. tau = 10 with T = 4 needs
+    2.9 (v_th - v_reset): almost nothing fires.
     """
     if neuron.tau == math.inf:  # the limit: nothing leaks
         return (neuron.v_th - neuron.v_reset) / steps

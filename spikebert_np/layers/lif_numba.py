@@ -1,5 +1,6 @@
 """Numba twins of `lif_forward` and `lif_backward`: their spikes are the NumPy reference's, bit for
-bit. So are the gradients, but for the last digits where a surrogate calls exp or arctan.
+bit. So are the gradients, but for the last digits of "sigmoid", which calls exp; of a smooth twin
+also the spikes, whose primitive may call exp or arctan.
 
 The neurons do not touch each other, so a chunk of them runs through all T steps while its membrane
 stays in the first-level cache; the inner loop runs over contiguous neurons, which vectorises. Each

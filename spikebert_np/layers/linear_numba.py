@@ -1,12 +1,12 @@
 """Event-driven twin of the linear layer: it adds up what fires and passes over what does not.
 
 Spikes and spike counts are mostly zero. Row m of x W is the sum of the rows of W at which x[m] is
-not zero, each times its count; row i of dW = xᵀ dy is the sum of the rows of dy at which column i
-of x is not zero. Both are one kernel, `_sum_rows`, over the events of x and over those of xᵀ. The
+not zero, each times its count; row i of dW = xᵀ dy likewise of the rows of dy at which column i of
+x is not zero. Both are one kernel, `_sum_rows`, over the events of x and over those of xᵀ. The
 sums are exact but for their order: they agree with the reference to rounding. A weight that is not
 finite counts only where something fires, while the dense product makes NaN of 0 times infinity.
 
-dx = dy Wᵀ has no events to go by: a surrogate gradient is dense.
+dx = dy Wᵀ has no events to go by: what a layer norm hands back is dense, whatever the surrogate.
 
 Letters: M rows (T * N), D_in and D_out widths, K events.
 """

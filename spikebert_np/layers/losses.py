@@ -51,7 +51,9 @@ class KLDivergenceCache(NamedTuple):
 
 
 def kl_divergence_forward(logits, teacher_logits, *, temperature=1.0):
-    """L = temperature² mean over b of KL(p_b || q_b), p the teacher's softmax(z / temperature).
+    """L = temperature² mean over b of KL(p_b || q_b), p = softmax(teacher_logits / temperature).
+
+    KL(p || q) = sum over classes of p (log p - log q), with q = softmax(logits / temperature).
 
     The factor temperature² keeps the gradient's size when the temperature rises (Hinton, Vinyals
     and Dean 2015, arXiv 1503.02531). The teacher's logits are constants: they have no gradient.

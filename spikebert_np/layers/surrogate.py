@@ -69,7 +69,7 @@ def triangle_primitive(u, alpha):
 
 
 def triangle_derivative(u, alpha):
-    """σ'(u) = α max(1 - α|u|, 0)   (Bellec et al. 2018, arXiv 1803.09574)."""
+    """σ'(u) = α max(1 - α|u|, 0)   (Bellec et al. 2018, arXiv 1803.09574, to a constant)."""
     return alpha * np.maximum(1 - np.abs(alpha * u), 0)
 
 

@@ -30,7 +30,8 @@ def words_and_bigrams(text):
 
 
 def fit_naive_bayes(texts, labels, classes):
-    """Multinomial naive Bayes with Laplace smoothing (Wang and Manning 2012, P12-2018, "MNB").
+    """Multinomial naive Bayes with Laplace smoothing (Wang and Manning 2012, P12-2018, "MNB"; they
+    count a word once a text, however often it stands there).
 
         log P(w | c) = log (1 + count of w in class c) - log (sum of these over w)
 

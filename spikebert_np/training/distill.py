@@ -1,12 +1,12 @@
 """What the student is asked to match: the losses of both stages, and their gradients.
 
     L = w_ce CE(logits, labels) + w_kl KL(teacher's logits || logits)
-      + w_feat sum over mapped blocks D(tap, teacher's hidden states)
+      + w_feat sum over mapped blocks distance(tap, teacher's hidden states)
       + w_emb MSE(embedding rows of the batch's distinct ids, the teacher's rows)
       + w_rate r
 
-D is the MSE, or another of FEATURE_LOSSES. r, the share of all neurons that fire, is the spikes'
-own and no output's: `step.py` adds it, and its gradient.
+The distance is the MSE, or another of FEATURE_LOSSES. r, the share of all neurons that fire, is
+the spikes' own and no output's: `step.py` adds it, and its gradient.
 
 Stage 1 (general, unlabelled text) is w_ce = w_kl = 0; stage 2 (the task) uses all four
 (arXiv 2308.15122, section 3.3).

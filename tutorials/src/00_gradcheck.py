@@ -301,8 +301,8 @@ def predict():
 checks.ex_00_4(predict)
 
 # %% [markdown]
-# So a difference of a spike is zero everywhere but at one point, and there it is as large as you like:
-# it grows as $h$ shrinks. A network of spikes is a staircase. Its true gradient is zero almost
+# So a difference of a spike is zero everywhere but within $h$ of one point, and there it is as large as
+# you like: it grows as $h$ shrinks. A network of spikes is a staircase. Its true gradient is zero almost
 # everywhere, and that is not a failure of the method: it is the right answer, and useless.
 #
 # Here is a layer of spiking neurons under the tool. Its backward pass is right. The verdict is FAIL

@@ -34,8 +34,8 @@ from spikebert_np.layers.lif import LIFNeuron
 #
 # $$\tau\,\frac{dV}{dt} = X - (V - v_\text{reset}).$$
 #
-# One step of length 1 turns $dV/dt$ into a difference, and gives the first of three lines, the
-# **charge**:
+# One step of length 1, with the old $V$ on the right (Euler's method), turns $dV/dt$ into a difference,
+# and gives the first of three lines, the **charge**:
 #
 # $$H[t] = V[t-1] + \frac{X[t] - (V[t-1] - v_\text{reset})}{\tau}.$$
 #

@@ -219,7 +219,8 @@ for name, (q, k, v) in {"spikes": spikes, "numbers": numbers}.items():
     print(f"{name}: equal to the last bit: {same}, largest difference {apart:.0e}")
 
 # %% [markdown]
-# The SpikeBERT paper says that it turns the D x D map of the model for pictures into an N x N map over words. A
+# The SpikeBERT paper says that it turns the D x D map of the model for pictures into an N x N map over words (its N
+# is our n). A
 # D x D form such as $v\,(q^\top k)$ is the one you have just written, with the letters renamed. So the turn
 # changes what one can *read* (who looks at whom, which no summary shows) and what it *costs*, but not what it can
 # compute.
@@ -449,8 +450,9 @@ plots.attention_maps(
 # - Softmax stands between the two products, so the brackets cannot be moved: no D x D form.
 #
 # And backward: softmax mixes the entries of a row, for to raise one share is to lower the others. One line is
-# added between $dA$ and the scores, $ds_{ij} = a_{ij}\,(da_{ij} - \sum_l a_{il}\,da_{il})$. All else is as yours,
-# but for a dropout on the map, which is idle where its rate is 0.
+# added between $dA$ and the scores, $ds_{ij} = a_{ij}\,(da_{ij} - \sum_l a_{il}\,da_{il})$, where $a$ now stands for
+# the shares, and $s$ for $q\,k^\top / \sqrt E$. All else is as yours, but for that $\sqrt E$ in place of the scale, and a
+# dropout on the map, which is idle where its rate is 0.
 
 # %%
 print(inspect.getsource(self_attention.attention_sentence_forward))

@@ -378,8 +378,8 @@ print(inspect.getsource(classifier_head.classifier_head_forward))
 print(inspect.getsource(classifier_head.classifier_head_backward))
 
 # %% [markdown]
-# Two of these steps could change places: mean over T and linear layer give the same logits either way
-# round. Layer norm and mean over the words could not.
+# The last three steps could change places: two means and a linear layer give the same logits in any
+# order. Layer norm and mean over the words could not.
 
 # %% [markdown]
 # ## 6. Parameters: a flat dict

@@ -139,7 +139,8 @@ print(inspect.getsource(batches.gather_sentences))
 #
 # Stage 1 is **general** distillation. It needs no labels and no task, only text: the student learns to make of
 # each word in its sentence what BERT makes of it. Stage 2 goes on from there on the task's own sentences. The
-# weights of stage 2 are those of the SpikeBERT paper.
+# weights of stage 2 are those of SpikeBERT's released script; its code divides the features' loss by the batch size
+# once more.
 #
 # Whatever a loss looks at gets a gradient: the logits, the taps, the word rows. From there on it is chapter 07's
 # walk back through the network, the same for all four.
@@ -445,7 +446,8 @@ print(inspect.getsource(loop.batch_targets))
 #
 # The student's table of word embeddings has a row of D_emb numbers for each of $V$ words, and so has the teacher's.
 # The **embedding loss** holds the one to the other. BERT knows 30,522 words, a batch some hundred of them. So the loss
-# looks at the batch's **distinct** ids alone, $R$ of them:
+# looks at the batch's **distinct** ids alone, $R$ of them. With $E$ for the student's table and $W$ for the teacher's
+# (no longer the tap's weight):
 #
 # $$L_\text{emb} = \frac{1}{R\,D_\text{emb}} \sum_{r \,\in\, \text{distinct ids}} \sum_d (E_{rd} - W_{rd})^2 .$$
 #

@@ -829,6 +829,6 @@ plots.curves(
 # - Inner loop: the last axis, turns that do not depend on each other, an index that is the loop's own.
 # - Chunk, then fuse: what is never written need not be read.
 # - In a kernel every number brings its type. Pass constants in the array's dtype.
-# - No sums: the reference's bits. Sums: reassociate them, and nothing more.
+# - No sums: the reference's bits. Sums: reassociate and contract them, and nothing more.
 # - Events leave work out, for two products of three. The third bounds what can be won.
 # - Then measure, by turns, against what is to be replaced.

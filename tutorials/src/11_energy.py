@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 Energy: counting operations three ways, and what none of them measures
 #
-# Papers on spiking networks end in a table of energy, with a figure such as "77 % less than BERT". No
+# Papers on spiking networks end in a table of energy, with a figure such as "72 % less than BERT". No
 # joule was measured for it. Operations were counted, and multiplied by a price. This chapter counts them
 # by three rules, on a trained network, and then asks a processor.
 #
@@ -368,7 +368,7 @@ checks.ex_11_5(predict_growth)
 # %% [markdown]
 # So spikes pay only where few fire in few steps. By price alone, a layer of spikes costs as much as one dense
 # step where $r\,T \cdot 0.9 = 4.6$: at T = 4, where an input fires 1.28 times a step on average, which a
-# spike, 0 or 1, never does. By this rule spikes cannot lose.
+# spike, 0 or 1, never does. By this rule spikes cannot lose until T is 6 ($6 \cdot 0.9 > 4.6$).
 
 # %%
 dense, width = spikes(1, 10, 128, every=1).size * 512 * 4.6, 512

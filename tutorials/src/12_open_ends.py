@@ -538,7 +538,7 @@ shutil.rmtree(FOLDER)  # leave this out to keep the corpus and the runs
 # | What does a student know of word order, and where does it come from? | `blocks/spike_input.py`, `blocks/ssa.py` | `spikebert finetune --no-positions --kernel-width 1 --out runs/no-order` |
 # | Does the attention map tell why a sentence was judged so? Take words out, and see. | `analysis/plots.py`, `blocks/ssa.py` | `spikebert demo` |
 # | Is attention worth its operations beside windows of words? | `models/spiking_textcnn.py` | `spikebert finetune --model spiking_textcnn --out runs/cnn` |
-# | A triangle's slope is zero away from the threshold. Can $dX = dH\,W^\top$ go by events then? From which width on does it pay? | `layers/linear_numba.py`, chapter 10 | `spikebert bench --profile` |
+# | A triangle's slope is zero away from the threshold. Can $dX = dZ\,W^\top$ go by events then, though a layer norm stands between $dH$ and $dZ$? From which width on does it pay? | `layers/linear_numba.py`, chapter 10 | `spikebert bench --profile` |
 # | What does a student of films know of your subject? | `training/linear_head.py` | `spikebert data check YOUR-FOLDER`, then `spikebert probe` |
 # | A language without a BERT: how much text does a teacher need? | `training/pretrain_teacher.py` | `spikebert recipes chnsenti` |
 # | Write a layer that is not here (an adaptive threshold, synapses with a current of their own), with its backward pass, its case and its wrong passes. | `checking/layer_cases.py`, `checking/lif_mutants.py` | `spikebert gradcheck lif --mutants` |
