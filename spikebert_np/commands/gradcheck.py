@@ -56,7 +56,7 @@ def register(commands):
         choices=["float64", "float32"],
         default="float64",
         help="float64: against differences (default). float32: against the float64 gradient, "
-        "because a difference of float32 numbers has three digits at best",
+        "because a difference of float32 numbers has two digits at best",
     )
     gradcheck.add_argument(
         "--seeds", metavar="N", type=int, default=1, help="problems a setting (default: 1)"
