@@ -80,7 +80,8 @@ def cache_corpus(
     texts = [text for split in corpus.values() for text in split.texts]
     if not texts:
         raise InputError(f"{where}: holds no sentence with a letter or digit; give more text")
-    ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=max_tokens)
+    encoded = encode_texts(tokenizer, texts, max_tokens=max_tokens, quiet=quiet)
+    ids, offsets, truncated = encoded
     kept = np.arange(config.vocab_size)  # the teacher's id of each of the cache's ids
     if smallest_vocabulary:
         tokenizer, kept = reduce_vocabulary(tokenizer, ids)

@@ -86,7 +86,7 @@ def pretrain(text, out, settings, shape, *, max_tokens, data=None, json_line=Fal
         write_bert_config(folder / "config.json", config)
         truncated, parts = 0, []
         for part in (sentences, dev_sentences):
-            encoded = encode_texts(tokenizer, part, max_tokens=max_tokens)
+            encoded = encode_texts(tokenizer, part, max_tokens=max_tokens, quiet=quiet)
             parts.append(_with_words(encoded.ids, encoded.offsets))
             truncated += encoded.truncated
         corpus, dev = parts

@@ -93,21 +93,20 @@ def reduce_vocabulary(tokenizer, ids):
     return reduced, kept
 
 
-def encode_texts(tokenizer, texts, *, max_tokens=128):
+def encode_texts(tokenizer, texts, *, max_tokens=128, quiet=False):
     """Encode B texts as packed tokens.
 
     A sentence longer than `max_tokens`, [CLS] and [SEP] included, keeps its first max_tokens - 1
-    tokens and its [SEP]. A text without a word is [CLS] [SEP]. Raises InputError for max_tokens
-    below 3, which leaves no room for a word.
+    tokens and its [SEP]. A text without a word is [CLS] [SEP]. quiet: no progress bar, which else
+    comes for many texts. Raises InputError for max_tokens below 3, which leaves no room for a word.
     """
     from tqdm import tqdm
 
     if max_tokens < 3:
         raise InputError(f"max_tokens is {max_tokens}; [CLS], one word and [SEP] need at least 3")
     pieces, lengths, truncated = [np.empty(0, np.int32)], [], 0
-    with tqdm(
-        total=len(texts), desc="tokenize", unit=" texts", disable=len(texts) < _BAR_FROM
-    ) as bar:
+    hidden = quiet or len(texts) < _BAR_FROM
+    with tqdm(total=len(texts), desc="tokenize", unit=" texts", disable=hidden) as bar:
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
             sentences = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]
