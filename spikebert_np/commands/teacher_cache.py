@@ -109,6 +109,7 @@ def cache_corpus(
             spoken = linear_head_logits(values["features"], labels, classes, splits)
             source = "a linear head on the teacher's frozen features, cross-fitted on train"
         accuracy = _accuracy_by_split(spoken, labels, splits)
+        bar.close()  # all is read; else what is said stands behind it on its line
         print(f"logits: {source}", *(f"; {name} {a:.4f}" for name, a in accuracy.items()), sep="")
         return spoken, {"source": source, "accuracy": accuracy}
 
