@@ -209,6 +209,12 @@ def test_mistakes_end_in_one_sentence(text, tmp_path, capsys, options, words):
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.txt"]
 
 
+def test_a_text_without_a_word_is_told_so(text, tmp_path, capsys):
+    text.write_text("...\n!!!\n???\n")
+    assert main(arguments(text, tmp_path / "out")) == 2
+    assert "fewer than two sentences with a letter or digit" in capsys.readouterr().err
+
+
 def test_sentences_without_a_word_are_left_out(text, tmp_path, capsys):
     """A word that stands in the text as [UNK] is never asked for: nothing could be masked."""
     lines = text.read_text().splitlines()[:80]

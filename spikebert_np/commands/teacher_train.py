@@ -164,7 +164,9 @@ def training_sentences(paths, data=None):
     if left_out:
         print(f"{left_out:,} texts left out: they are dev or test texts of {data}", flush=True)
     if len(sentences) < 2:
-        raise InputError(f"{paths[0]}: holds fewer than two sentences; give more --text")
+        raise InputError(
+            f"{paths[0]}: holds fewer than two sentences with a letter or digit; give more --text"
+        )
     return sentences, hashlib.sha256("\n".join(sentences).encode()).hexdigest()
 
 
