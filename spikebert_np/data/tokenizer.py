@@ -43,6 +43,8 @@ def load_tokenizer(path):
         elif vocabulary.is_file():
             tokenizer = BertWordPieceTokenizer(str(vocabulary), **_wordpiece_settings(path))
             tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        elif not path.is_dir():
+            raise InputError(f"{path}: no tokenizer there; copy the folder anew, all of it")
         else:
             raise InputError(
                 f"{path}: no tokenizer; give a directory that holds tokenizer.json or vocab.txt"
@@ -51,7 +53,7 @@ def load_tokenizer(path):
         raise
     except Exception as error:  # the library raises bare Exception for a file it cannot read
         raise InputError(
-            f"{path}: its tokenizer cannot be read ({error}); fetch the directory again"
+            f"{path}: its tokenizer cannot be read ({error}); copy or fetch the folder anew"
         ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
