@@ -147,10 +147,13 @@ def arguments(text, out, *options):
     return ["teacher", "train", *paths, *shape, *speed, *options]
 
 
-def test_it_learns_to_guess_and_can_be_fine_tuned(text, tmp_path, capsys):
+def test_it_learns_to_guess_and_can_be_fine_tuned(text, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("spikebert_np.data.tokenizer._BAR_FROM", 0)
     out = tmp_path / "out"
     assert main(arguments(text, out, "--epochs", "12", "--json")) == 0
-    assert last_json(capsys.readouterr().out)["dev_accuracy"] > 0.5
+    output = capsys.readouterr()
+    assert "%|" not in output.err  # --quiet: no bar
+    assert last_json(output.out)["dev_accuracy"] > 0.5
     config, params = load_bert(out)
     assert (config.depth, config.width, config.classes) == (2, 32, 0)
     assert not any(key.startswith("mlm.") for key in params)
@@ -204,6 +207,12 @@ def test_mistakes_end_in_one_sentence(text, tmp_path, capsys, options, words):
     assert main(arguments(text, tmp_path / "out", *options)) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.txt"]
+
+
+def test_a_text_without_a_word_is_told_so(text, tmp_path, capsys):
+    text.write_text("...\n!!!\n???\n")
+    assert main(arguments(text, tmp_path / "out")) == 2
+    assert "fewer than two sentences with a letter or digit" in capsys.readouterr().err
 
 
 def test_sentences_without_a_word_are_left_out(text, tmp_path, capsys):

@@ -100,6 +100,12 @@ def out(home):
     return home / "whole"
 
 
+def test_a_quiet_run_shows_no_bar_however_long_the_corpus(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("spikebert_np.data.tokenizer._BAR_FROM", 0)
+    assert main(command(home, tmp_path / "quiet")) == 0
+    assert "%|" not in capsys.readouterr().err
+
+
 @pytest.fixture
 def copy(out, tmp_path):
     return Path(shutil.copytree(out, tmp_path / "copy"))

@@ -247,3 +247,10 @@ def test_mistakes_are_one_sentence_and_leave_nothing(run, tmp_path, capsys):
         assert message in capsys.readouterr().err.splitlines()[-1]
         assert not (tmp_path / "never").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_that_is_taken_is_refused_before_anything_is_measured(run, tmp_path, capsys):
+    assert main(["shrink", run, "--data", corpus(tmp_path), "--out", run]) == 2
+    output = capsys.readouterr()
+    assert "exists already" in output.err
+    assert output.out == ""

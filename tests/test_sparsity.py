@@ -18,7 +18,9 @@ def out(tmp_path_factory):
 
 def test_command_table_and_plot(out, capsys):
     assert main(["sparsity", str(out), *ARGS, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    output = capsys.readouterr()
+    assert "%|" not in output.err  # --quiet: no bar
+    rows = json.loads(output.out.splitlines()[-1])["rows"]
     assert [row["w_rate"] for row in rows] == [0.0, 30.0]
     (free,), (penalised,) = (row["runs"] for row in rows)
     assert penalised["firing_rate"] < free["firing_rate"]

@@ -1,8 +1,10 @@
 """`spikebert teacher get` and `cache` on a tiny random BERT."""
 
+import io
 import json
 import os
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -210,6 +212,16 @@ def test_a_teacher_without_classifier_gets_a_linear_head(teacher, corpus, tmp_pa
     assert "linear head" in logits_from["source"]
     right = (cache.logits.argmax(axis=1) == cache.labels)[5:]
     assert logits_from["accuracy"]["dev"] == right.mean()
+
+
+def test_what_the_logits_are_stands_on_a_line_of_its_own(teacher, corpus, tmp_path, monkeypatch):
+    """The progress bar is on standard error, and a terminal shows both."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert cache_command(teacher, corpus, tmp_path / "out") == 0
+    lines = terminal.getvalue().replace("\r", "\n").split("\n")
+    assert any(line.startswith("logits: a linear head") for line in lines)
 
 
 def test_train_logits_come_from_heads_that_have_not_seen_the_sentence():

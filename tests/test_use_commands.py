@@ -1,6 +1,7 @@
 """`spikebert evaluate` and `spikebert predict` on whatever a shell may give them."""
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -112,3 +113,13 @@ def test_a_run_where_a_sentence_should_be_is_refused(run, capsys):
     assert main(["predict", run, "the film is good"]) == 2
     assert f"{run}: is a run folder; put --run in front of it" in capsys.readouterr().err
     assert main(["predict", "--run", run, "good " * 9000]) == 0  # no path is so long
+
+
+def test_a_run_folder_that_lacks_a_part_is_refused_by_its_name(run, tmp_path, capsys):
+    lame = shutil.copytree(run, tmp_path / "lame")
+    (lame / "tokenizer.json").unlink()
+    assert main(["predict", "--run", str(lame), "a"]) == 2
+    assert "tokenizer.json: no tokenizer there; copy the folder anew" in capsys.readouterr().err
+    (lame / "config.toml").write_text("")
+    assert main(["predict", "--run", str(lame), "a"]) == 2
+    assert "config.toml [model]: has no vocab_size; add it" in capsys.readouterr().err

@@ -17,12 +17,13 @@ from .training_step import new_step
 ROUNDS = 15
 
 
-def measure_sparsity(students, cache, *, rounds=ROUNDS):
+def measure_sparsity(students, cache, *, rounds=ROUNDS, quiet=False):
     """One dict for each of students = {w_rate: (Run, TrainingSettings)}, of which one is 0.
 
     w_rate; on dev: `dev_accuracy`, `firing_rate` (the share of all neurons that fire) and
     `microjoules` of theoretical energy a sentence; `step`, the core-seconds of a training step over
     those of w_rate = 0: the median of so many batches of the train split, which all take by turns.
+    quiet: no progress bar.
     """
     train, dev = split_corpus(cache, "train"), split_corpus(cache, "dev")
     _, settings = students[0.0]
@@ -38,14 +39,14 @@ def measure_sparsity(students, cache, *, rounds=ROUNDS):
     sides = {rate: by_workers(new_step(run, settings=own)) for rate, (run, own) in students.items()}
     times = alternate(sides, work)
     return [
-        {"w_rate": rate, "step": ratio(times[rate], times[0.0]).cores} | _read(run, dev)
+        {"w_rate": rate, "step": ratio(times[rate], times[0.0]).cores} | _read(run, dev, quiet)
         for rate, (run, _) in students.items()
     ]
 
 
-def _read(run, dev):
+def _read(run, dev, quiet):
     """What a student makes of the corpus dev, and how."""
-    counts = count_corpus(run.params, run.config, dev.ids, dev.offsets)
+    counts = count_corpus(run.params, run.config, dev.ids, dev.offsets, quiet=quiet)
     return {
         "dev_accuracy": accuracy(counts.logits, dev.labels),
         "firing_rate": counts.firing_rate,

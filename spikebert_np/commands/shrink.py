@@ -73,8 +73,8 @@ def run_shrink(args):
     tokenizer = load_tokenizer(run.directory / "tokenizer.json")
     corpus = open_corpus(args.data)
     texts = [text for path in (args.data, *args.text) for text in _train_texts(path)]
-    costs = _Costs(args.data, corpus.get("dev"), run, tokenizer)
     with new_run_folder(args.out.resolve()) as folder:
+        costs = _Costs(args.data, corpus.get("dev"), run, tokenizer)
         params, config = without_taps(run.params, run.config)
         costs.add("without taps", params, config, tokenizer)
         ranked, needed = rank_pieces(tokenizer, texts, max_tokens=config.max_tokens)

@@ -155,7 +155,8 @@ def _steps(cache, to, args):
             students = {
                 rate: (load_run(to / _name(rate, seed)), settings) for rate, settings in own.items()
             }
-            write_step_json(folder, "sparsity.json", measure_sparsity(students, fitting))
+            rows = measure_sparsity(students, fitting, quiet=args.quiet)
+            write_step_json(folder, "sparsity.json", rows)
 
         needs = tuple(_name(rate, seed) for rate in own)
         minute = Estimate(60.0, 0.0, PYTHON_BYTES + 1e9)

@@ -80,7 +80,8 @@ def cache_corpus(
     texts = [text for split in corpus.values() for text in split.texts]
     if not texts:
         raise InputError(f"{where}: holds no sentence with a letter or digit; give more text")
-    ids, offsets, truncated = encode_texts(tokenizer, texts, max_tokens=max_tokens)
+    encoded = encode_texts(tokenizer, texts, max_tokens=max_tokens, quiet=quiet)
+    ids, offsets, truncated = encoded
     kept = np.arange(config.vocab_size)  # the teacher's id of each of the cache's ids
     if smallest_vocabulary:
         tokenizer, kept = reduce_vocabulary(tokenizer, ids)
@@ -108,6 +109,7 @@ def cache_corpus(
             spoken = linear_head_logits(values["features"], labels, classes, splits)
             source = "a linear head on the teacher's frozen features, cross-fitted on train"
         accuracy = _accuracy_by_split(spoken, labels, splits)
+        bar.close()  # all is read; else what is said stands behind it on its line
         print(f"logits: {source}", *(f"; {name} {a:.4f}" for name, a in accuracy.items()), sep="")
         return spoken, {"source": source, "accuracy": accuracy}
 

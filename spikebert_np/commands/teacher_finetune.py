@@ -72,7 +72,8 @@ def finetune(teacher, data, out, settings, *, max_tokens, json_line=False, quiet
     corpus, classes = read_labelled(data)
     splits, truncated = {}, 0
     for name, split in corpus.items():
-        ids, offsets, cut = encode_texts(tokenizer, split.texts, max_tokens=max_tokens)
+        encoded = encode_texts(tokenizer, split.texts, max_tokens=max_tokens, quiet=quiet)
+        ids, offsets, cut = encoded
         splits[name], truncated = Corpus(ids, offsets, split.labels), truncated + cut
     config, params = new_classifier(params, config, classes, settings)
     counts = " and ".join(f"{name} {len(split.texts):,}" for name, split in corpus.items())

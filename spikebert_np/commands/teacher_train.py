@@ -86,7 +86,7 @@ def pretrain(text, out, settings, shape, *, max_tokens, data=None, json_line=Fal
         write_bert_config(folder / "config.json", config)
         truncated, parts = 0, []
         for part in (sentences, dev_sentences):
-            encoded = encode_texts(tokenizer, part, max_tokens=max_tokens)
+            encoded = encode_texts(tokenizer, part, max_tokens=max_tokens, quiet=quiet)
             parts.append(_with_words(encoded.ids, encoded.offsets))
             truncated += encoded.truncated
         corpus, dev = parts
@@ -164,7 +164,9 @@ def training_sentences(paths, data=None):
     if left_out:
         print(f"{left_out:,} texts left out: they are dev or test texts of {data}", flush=True)
     if len(sentences) < 2:
-        raise InputError(f"{paths[0]}: holds fewer than two sentences; give more --text")
+        raise InputError(
+            f"{paths[0]}: holds fewer than two sentences with a letter or digit; give more --text"
+        )
     return sentences, hashlib.sha256("\n".join(sentences).encode()).hexdigest()
 
 

@@ -28,7 +28,9 @@ def register(commands):
         "run_folder", metavar="RUN", nargs="?", type=Path, help=f"run folder {SHIPPED}"
     )
     evaluate.add_argument("--data", metavar="PATH", type=Path, required=True, help="the corpus")
-    evaluate.add_argument("--split", choices=["train", "dev", "test"], help="default: dev")
+    evaluate.add_argument(
+        "--split", choices=["train", "dev", "test"], help="default: dev, or else the only one"
+    )
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON last")
     evaluate.set_defaults(run=run_evaluate)
 

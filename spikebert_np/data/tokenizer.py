@@ -43,6 +43,8 @@ def load_tokenizer(path):
         elif vocabulary.is_file():
             tokenizer = BertWordPieceTokenizer(str(vocabulary), **_wordpiece_settings(path))
             tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        elif not path.is_dir():
+            raise InputError(f"{path}: no tokenizer there; copy the folder anew, all of it")
         else:
             raise InputError(
                 f"{path}: no tokenizer; give a directory that holds tokenizer.json or vocab.txt"
@@ -51,7 +53,7 @@ def load_tokenizer(path):
         raise
     except Exception as error:  # the library raises bare Exception for a file it cannot read
         raise InputError(
-            f"{path}: its tokenizer cannot be read ({error}); fetch the directory again"
+            f"{path}: its tokenizer cannot be read ({error}); copy or fetch the folder anew"
         ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -93,21 +95,20 @@ def reduce_vocabulary(tokenizer, ids):
     return reduced, kept
 
 
-def encode_texts(tokenizer, texts, *, max_tokens=128):
+def encode_texts(tokenizer, texts, *, max_tokens=128, quiet=False):
     """Encode B texts as packed tokens.
 
     A sentence longer than `max_tokens`, [CLS] and [SEP] included, keeps its first max_tokens - 1
-    tokens and its [SEP]. A text without a word is [CLS] [SEP]. Raises InputError for max_tokens
-    below 3, which leaves no room for a word.
+    tokens and its [SEP]. A text without a word is [CLS] [SEP]. quiet: no progress bar, which else
+    comes for many texts. Raises InputError for max_tokens below 3, which leaves no room for a word.
     """
     from tqdm import tqdm
 
     if max_tokens < 3:
         raise InputError(f"max_tokens is {max_tokens}; [CLS], one word and [SEP] need at least 3")
     pieces, lengths, truncated = [np.empty(0, np.int32)], [], 0
-    with tqdm(
-        total=len(texts), desc="tokenize", unit=" texts", disable=len(texts) < _BAR_FROM
-    ) as bar:
+    hidden = quiet or len(texts) < _BAR_FROM
+    with tqdm(total=len(texts), desc="tokenize", unit=" texts", disable=hidden) as bar:
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
             sentences = [encoding.ids for encoding in tokenizer.encode_batch_fast(chunk)]

@@ -15,7 +15,7 @@ whose sha256 stand in config.toml [weights].
 import json
 import shutil
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,8 +113,8 @@ def read_toml(path):
 def dataclass_from(cls, table, where):
     """cls(**table), each value checked against the type of its field; a tuple is one of integers.
 
-    where: names the table's origin in errors. Raises InputError for an unknown key, a value of
-    another type, or one that cls refuses.
+    where: names the table's origin in errors. Raises InputError for an unknown key, a missing
+    one, a value of another type, or one that cls refuses.
     """
     known = {field.name: field.type for field in fields(cls)}
     for key, value in table.items():
@@ -127,6 +127,9 @@ def dataclass_from(cls, table, where):
             table = table | {key: tuple(value)}
         elif type(value) is not wanted:
             raise InputError(f"{where}: {key} = {value!r} should be of type {wanted.__name__}")
+    for field in fields(cls):
+        if field.default is field.default_factory is MISSING and field.name not in table:
+            raise InputError(f"{where}: has no {field.name}; add it")
     try:
         return cls(**table)
     except (ValueError, TypeError) as error:

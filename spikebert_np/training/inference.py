@@ -67,15 +67,15 @@ class Counts(NamedTuple):
     layers: list  # of LayerCount, a sentence
 
 
-def count_corpus(params, config, ids, offsets):
-    """The Counts of a student that spikes on ids (N,) and offsets (S + 1,)."""
+def count_corpus(params, config, ids, offsets, *, quiet=False):
+    """The Counts of a student that spikes on ids (N,) and offsets (S + 1,). quiet: no bar."""
     from tqdm import tqdm
 
     forward = kind_of(config).forward
     logits = np.empty((len(offsets) - 1, config.classes), np.float32)
     rates, layers = [], []
     batches = batch_indices(offsets, max_tokens=READING_TOKENS)
-    for index in tqdm(batches, desc="count", leave=False):
+    for index in tqdm(batches, desc="count", leave=False, disable=quiet):
         batch = make_batch(ids, offsets, None, index)
         output, cache = forward(batch.ids, batch.offsets, params, config, taps=False)
         logits[index] = output.logits
