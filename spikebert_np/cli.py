@@ -3,7 +3,9 @@
 import argparse
 import io
 import os
+import signal
 import sys
+from contextlib import suppress
 
 from . import __version__
 from .commands import (
@@ -70,11 +72,14 @@ def main(argv=None):
     """Run one command.
 
     Returns the exit status: 0, 1 where its files or its output fail, 2 for a user's mistake, 130
-    for Ctrl-C.
+    for Ctrl-C or a SIGTERM.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that a terminal does not have
     args = build_parser().parse_args(argv)
+    with suppress(ValueError):  # not in the main thread
+        # As Ctrl-C: what is half-written is cleared away.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep_freed_memory()
     try:
         events_up_to()  # what it refuses is refused before anything is written

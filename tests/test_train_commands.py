@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 
 import numpy as np
@@ -253,6 +254,20 @@ def test_a_reader_that_leaves_does_not_end_the_training(folder):
     done.stdout.close()
     assert done.wait() == 0
     assert load_run(out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+def test_a_training_that_is_terminated_leaves_nothing(folder, tmp_path):
+    command = [sys.executable, "-m", "spikebert_np", "finetune", "--cache", str(folder / "cache")]
+    command += ["--out", str(tmp_path / "new" / "run"), *SMALL, "--epochs", "10000"]
+    done = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("new/.run.*.training/metrics.jsonl")):
+        assert done.poll() is None
+        time.sleep(0.05)
+    done.terminate()
+    assert done.communicate()[1].endswith("spikebert: stopped\n")
+    assert done.returncode == 130
+    assert not list(tmp_path.iterdir())
 
 
 def test_more_caches_are_trained_on_and_kept_in_the_config(folder, tmp_path, capsys):
