@@ -28,7 +28,7 @@ setup(
         "tokenizers>=0.20",
         "safetensors>=0.4.3",
         "threadpoolctl>=3.1",
-        "matplotlib>=3.8",
+        "matplotlib>=3.10",
         "tqdm>=4.66",
         "filelock>=3.12",
     ],
