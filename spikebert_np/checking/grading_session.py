@@ -85,9 +85,11 @@ class Session:
         try:
             with self._limited(self.limits.seconds + STARTING):
                 self.peer.call("look_up", [])
-        except Stopped:
+        except BaseException as error:
             problem = self.process.last_error()
             self.process.end()
+            if not isinstance(error, Stopped):  # Ctrl-C
+                raise
             if time.monotonic() > self.deadline - 0.1:  # the notebook's own time was over
                 raise
             raise InputError(
