@@ -101,6 +101,14 @@ def test_hidden_states_of_the_first_sentences_only(tmp_path):
     assert cache.student_blocks == {3: 2, 6: 4}
 
 
+def test_words_beyond_float16_are_refused_before_anything_is_read(tmp_path):
+    calls, words = [], WORDS.copy()
+    words[1, 1] = 7e4
+    with pytest.raises(InputError, match="a word embedding of the teacher holds a number that"):
+        write(tmp_path / "cache", read_shard=reader(calls=calls), word_embeddings=words)
+    assert calls == list(tmp_path.iterdir()) == []
+
+
 def test_without_labels_and_logits(tmp_path):
     calls = []
     nothing = {"labels": None, "logits": None, "hidden_sentences": 2}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from ..files import refuse_taken
 from .hidden_rows import encode_rows
 from .teacher_cache import FORMAT, FORMAT_VERSION, manifest_digest
@@ -85,6 +86,13 @@ def write_cache(
     _check_splits(splits, sentences)
     if ids.max() >= len(word_embeddings):
         raise ValueError(f"the id {ids.max()} has no word embedding")
+    try:
+        words, _ = encode_rows(word_embeddings, "float16")  # (V, D)
+    except InputError:
+        raise InputError(
+            "a word embedding of the teacher holds a number that float16 cannot; choose another "
+            "teacher"
+        ) from None
     shards = plan_shards(offsets, hidden_sentences, token_bytes(width, len(layers), hidden_dtype))
     hidden_shards = [span for span in shards if span[1] <= hidden_sentences]
     if logits is None:
@@ -122,7 +130,7 @@ def write_cache(
             arrays = {
                 "ids": np.asarray(ids, np.int32),
                 "offsets": np.asarray(offsets, np.int64),
-                "word_embeddings": encode_rows(word_embeddings, "float16")[0],  # (V, D)
+                "word_embeddings": words,
             }
             if labels is not None:
                 arrays["labels"] = np.asarray(labels, np.int64)
