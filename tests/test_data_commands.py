@@ -136,10 +136,10 @@ def test_check_knows_the_shipped_corpus(tmp_path, monkeypatch, capsys):
 
 
 def test_check_without_labels_counts_chinese_characters(tmp_path):
-    (tmp_path / "reviews.txt").write_text("房间很好 ok\n", encoding="utf-8")
+    (tmp_path / "reviews.txt").write_text("房间很好 ok 𠀀𠮷\n", encoding="utf-8")
     split = check_corpus(tmp_path / "reviews.txt").splits["train"]
     assert split.labels is None
-    assert split.words["max"] == 5
+    assert split.words["max"] == 7  # also those beyond the 65,536 first of Unicode
 
 
 # (folder, file or folder to read, classes of train, texts by split) as the corpora were published
