@@ -76,7 +76,7 @@ def sentence_figure(explanation, *, title, layer=-1, head=None):
 
 
 def save_figure(figure, path):
-    """Write to path, whole or not at all, in the format of its ending; errors: `write_atomically`."""
+    """Write to path, in the format of its ending. Raises InputError as `write_atomically` does."""
     write_atomically(path, lambda part: figure.savefig(part, format=path.suffix[1:]))
 
 

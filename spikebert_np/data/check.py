@@ -48,9 +48,7 @@ def check_corpus(path):
     files = [] if is_shipped(path) else read_files(path)
     splits = join_splits(path, files) if files else toy_reviews()
     class_names = TREC_CLASSES if files and files[0].parsed.format == TREC else None
-    keys = {
-        name: [text_key(text) for text in split.texts] for name, split in splits.items()
-    }
+    keys = {name: [text_key(text) for text in split.texts] for name, split in splits.items()}
     train = set(keys.get("train", ()))
     return CorpusReport(
         str(path),

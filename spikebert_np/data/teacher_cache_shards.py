@@ -28,7 +28,7 @@ from .hidden_rows import decode_rows, encode_rows, shard_names
 SHARD_BYTES = 64 << 20
 
 
-def token_bytes(width, layers, dtype="float16"):
+def token_bytes(width, layers, dtype):
     """The bytes of one token's hidden states in `layers` layers."""
     return layers * (2 * width if dtype == "float16" else width + 4)
 

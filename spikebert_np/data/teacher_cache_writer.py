@@ -29,7 +29,7 @@ from .teacher_cache_shards import (
 from .work_folder import work_folder
 
 
-def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype="float16"):
+def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype):
     """How many bytes a cache of these counts takes at most, less the manifest and tokenizer."""
     sentences, tokens = len(offsets) - 1, int(offsets[-1])
     hidden = int(offsets[hidden_sentences]) * token_bytes(width, layers, dtype)
@@ -50,7 +50,6 @@ def write_cache(
     read_shard,
     hidden_sentences=None,
     hidden_dtype="float16",
-    student_blocks=None,
     logits=None,
     about,
     found=None,
@@ -61,13 +60,12 @@ def write_cache(
     splits: {name: (first, last)} sentence ranges that follow each other from 0 to B.
     tokenizer: the text of a tokenizer.json.
     word_embeddings: (V, D), a row for every id.
-    layers: the layers to keep.
+    layers: the layers to keep; in ascending order the student's blocks 0, 1, ... learn from them.
     read_shard: a function of (first, last) that reads these sentences and returns {layer: (n, D)}
     and {name: (b, ...)}, what `logits` will want to know of each sentence. Shards that an earlier,
     killed call has written are not read again.
     hidden_sentences: how many sentences, from the first, keep their states (None: all).
     hidden_dtype: "float16" or "int8" (see hidden_rows.py).
-    student_blocks: {layer: block}; by default the layers in ascending order go to blocks 0, 1, ...
     logits: None, or a function of {name: (B, ...)}, called behind the last shard, because a head on
     the teacher's features cannot be fitted before. It returns the logits (B, C) and a dict that
     says how they came about ("logits_from" in the manifest).
@@ -82,7 +80,6 @@ def write_cache(
     sentences, width = len(offsets) - 1, word_embeddings.shape[1]
     hidden_sentences = sentences if hidden_sentences is None else hidden_sentences
     layers = sorted(layers)
-    blocks = student_blocks or {layer: block for block, layer in enumerate(layers)}
     _check_splits(splits, sentences)
     if ids.max() >= len(word_embeddings):
         raise ValueError(f"the id {ids.max()} has no word embedding")
@@ -142,7 +139,7 @@ def write_cache(
                 **about,
                 "splits": splits,
                 "layers": layers,
-                "student_blocks": {str(layer): block for layer, block in blocks.items()},
+                "student_blocks": {str(layer): block for block, layer in enumerate(layers)},
                 "hidden_dtype": hidden_dtype,
                 "hidden_shards": [int(offsets[b] - offsets[a]) for a, b in hidden_shards],
                 "hidden_error": join_errors(done),

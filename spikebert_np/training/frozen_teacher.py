@@ -44,7 +44,7 @@ def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
     return states, {"features": np.concatenate(features), "logits": np.concatenate(logits)}
 
 
-def linear_head_logits(features, labels, classes, splits, *, seed=0):
+def linear_head_logits(features, labels, classes, splits):
     """Logits (B, C) of a linear head, fitted on the train split, chosen on the dev split if any.
 
     features: (B, K); labels: (B,), -1 where there is none; splits: {name: (first, last)}.
@@ -60,5 +60,5 @@ def linear_head_logits(features, labels, classes, splits, *, seed=0):
         penalty = choose_penalty(x, y, classes, features[dev], labels[dev])
     weight, bias = fit_linear_head(x, y, classes, penalty=penalty)
     logits = features @ weight + bias  # (B, C)
-    logits[train] = held_out_logits(x, y, classes, penalty=penalty, seed=seed)
+    logits[train] = held_out_logits(x, y, classes, penalty=penalty)
     return logits

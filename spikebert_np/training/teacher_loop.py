@@ -18,6 +18,7 @@ from .resume import read_checkpoint, write_checkpoint
 from .schedule import warmup_cosine
 
 CHECKPOINT_SECONDS = 120
+PYTHON_BYTES = 350_000_000  # Python itself, what it has imported, and a corpus
 
 
 def training_bytes(params, config, settings, workers, longest):
@@ -37,7 +38,7 @@ def training_bytes(params, config, settings, workers, longest):
     else:
         gradients -= params["embeddings.word"].size
     step = workers * gradients + settings.batch_tokens * token
-    return 4 * (5 * weights + step) + 350_000_000
+    return 4 * (5 * weights + step) + PYTHON_BYTES
 
 
 def train_teacher(
