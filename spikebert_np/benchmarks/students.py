@@ -72,7 +72,7 @@ def run_student(directory, texts):
 
 
 def toy_offsets(texts):
-    """(S + 1,): the lengths of texts by the shipped cache's tokenizer, for want of a run's."""
+    """The offsets (S + 1,) of texts by the shipped cache's tokenizer, for want of a run's."""
     return encode_texts(load_tokenizer(open_cache(TOY).tokenizer), texts).offsets
 
 

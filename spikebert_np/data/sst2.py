@@ -20,11 +20,12 @@ FILE_MD5 = {
 def get_sst2(out_dir, *, from_zip=None, url=URL):
     """Put GLUE's train.tsv and dev.tsv into `out_dir` and return that folder as a Path.
 
-    from_zip: the archive, already on this machine, instead of the download. Each file's md5 is
-    checked before either is written; files that are there with the right md5 are left alone.
-    The archive's third file, test.tsv, has no labels and is not unpacked.
+    from_zip: the archive, already on this machine, instead of the download. Where both files are
+    there with the right md5 nothing is done; else each one's md5 is checked before either is
+    written. The archive's third file, test.tsv, has no labels and is not unpacked.
 
-    Raises InputError for a failed download (see `download`) and for an archive that is not GLUE's.
+    Raises InputError for a failed download (see `download`), for an archive that is not GLUE's and
+    for a folder that cannot be written.
     """
     out_dir = Path(out_dir)
     targets = {out_dir / name: md5 for name, md5 in FILE_MD5.items()}

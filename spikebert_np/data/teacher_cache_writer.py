@@ -30,7 +30,8 @@ from .work_folder import work_folder
 
 
 def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype):
-    """How many bytes a cache of these counts takes at most, less the manifest and tokenizer."""
+    """How many bytes the arrays of a cache of these counts have at most: all but the manifest, the
+    tokenizer and the head of each file."""
     sentences, tokens = len(offsets) - 1, int(offsets[-1])
     hidden = int(offsets[hidden_sentences]) * token_bytes(width, layers, dtype)
     corpus = tokens * 4 + (sentences + 1) * 8 + sentences * 8  # ids, offsets, labels
@@ -73,8 +74,8 @@ def write_cache(
     found: called with the tokens of each shard that was there already.
 
     Returns the directory. Raises InputError as `work_folder` does, and where a number does not fit
-    into hidden_dtype; ValueError for arrays that do not fit each other. Then nothing is left; a
-    kill, Ctrl-C or a full disk leaves the hidden folder, from which the same call goes on.
+    into its dtype; ValueError for arrays that do not fit each other. After the last two nothing is
+    left; a kill, Ctrl-C or a full disk leaves the hidden folder, from which the same call goes on.
     """
     directory = Path(directory)
     sentences, width = len(offsets) - 1, word_embeddings.shape[1]

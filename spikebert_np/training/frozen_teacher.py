@@ -19,8 +19,8 @@ def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
     """What the teacher makes of a packed corpus ids (N,), offsets (B + 1,), or of a part of one.
 
     layers: which hidden states to give out (0: the embedding output, i: what block i, from 1, puts
-    out). run: `map`, or that of `training.workers`. read: called with the tokens of each batch.
-    A batch's numbers hang on its own sentences alone, whatever `run` is.
+    out). run: `map`, or that of `training.workers`. read: called with the number of
+    tokens of each batch. A batch's numbers hang on its own sentences alone, whatever `run` is.
 
     Returns {layer: (N, D)} and {"features": (B, K), "logits": (B, C)}. The features of a sentence
     are its means over the tokens of these layers, the embedding output and the last block; C is 0

@@ -63,7 +63,8 @@ def train_teacher(
     on dev. scales: as in adamw_step. folder: where the checkpoint lies, an earlier one too. run: of
     `training.workers`. keep_best: called after each epoch that is better on dev than all before.
     log: called with all records so far after each epoch, one dict an epoch. quiet: no progress bar.
-    Returns the records. Raises InputError if the loss overflows; then the folder is deleted.
+    Returns the records. Raises InputError where the loss or a gradient is not finite; then the
+    folder is deleted.
     """
     from tqdm import tqdm
 
