@@ -34,12 +34,15 @@ def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
         hidden = [output.embeddings, *output.hidden]  # depth + 1 of (n, D)
         features = [mean_pool_forward(hidden[i][None], batch.offsets)[0][0] for i in pooled_layers]
         logits = output.logits if config.classes else np.empty((len(index), 0), np.float32)
-        if read:
-            read(len(batch.ids))
         return [hidden[layer] for layer in layers], np.concatenate(features, axis=1), logits
 
     batches = batch_indices(offsets, max_tokens=READING_TOKENS)
-    states, features, logits = zip(*run(read_batch, batches), strict=True)
+    lengths, parts = np.diff(offsets), []
+    for index, part in zip(batches, run(read_batch, batches), strict=True):
+        parts.append(part)
+        if read:  # here, in one thread: a progress bar counts wrong in several
+            read(int(lengths[index].sum()))
+    states, features, logits = zip(*parts, strict=True)
     states = {layer: np.concatenate([rows[i] for rows in states]) for i, layer in enumerate(layers)}
     return states, {"features": np.concatenate(features), "logits": np.concatenate(logits)}
 
