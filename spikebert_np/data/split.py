@@ -57,10 +57,11 @@ def split_corpus(path, out, *, dev_fraction=0.1, seed=0):
                 rows.writerows(zip(split.labels.tolist(), split.texts, strict=True))
         os.rename(temporary, out)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(
             f"{out}: cannot be written ({error.strerror}); give another --out"
         ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return splits
 
 

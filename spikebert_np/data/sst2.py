@@ -1,12 +1,12 @@
 """SST-2 as GLUE publishes it: fetched, verified and unpacked."""
 
 import hashlib
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import write_atomically
 from .download import download, file_digest
 
 URL = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
@@ -43,9 +43,7 @@ def get_sst2(out_dir, *, from_zip=None, url=URL):
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         for path, data in contents.items():
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
+            write_atomically(path, lambda part, data=data: part.write_bytes(data))
     except OSError as error:
         raise InputError(f"{out_dir}: cannot be written ({error}); give another folder") from error
     if not from_zip:
