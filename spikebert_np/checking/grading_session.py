@@ -212,7 +212,7 @@ class Session:
     def _shape(self, thing):
         return thing.shape if ROWS.fullmatch(type(thing).__module__) else None
 
-    def _opened(self, path):
+    def _opened(self):
         """A file with answers was to be read over there: it is refused."""
         self.called.update(self.judging)
         if not self.judging:
