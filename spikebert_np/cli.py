@@ -71,8 +71,8 @@ def build_parser():
 def main(argv=None):
     """Run one command.
 
-    Returns the exit status: 0, 1 where its files or its output fail, 2 for a user's mistake, 130
-    for Ctrl-C or a SIGTERM.
+    Returns the exit status: 0, 1 where what it checks, its files or its output fail, 2 for a user's
+    mistake, 130 for Ctrl-C or a SIGTERM.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that a terminal does not have

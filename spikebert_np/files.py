@@ -21,15 +21,20 @@ def read_json(path, *, remedy, missing=None):
 
 
 def write_atomically(path, write):
-    """Call write(temporary path), then rename: a reader never sees half a file.
+    """Call write(temporary path), then rename: a reader never sees half a file, and one that could
+    not be written leaves nothing behind.
 
     Raises InputError for a path that is a folder or a device, which a rename would replace.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a file; name another")
     temporary = path.with_name(path.name + ".part")
-    write(temporary)
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:  # not behind the rename: the name may be another writer's by then
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def refuse_unwritable(flag, path, endings):

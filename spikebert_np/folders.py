@@ -3,8 +3,14 @@
 import os
 from pathlib import Path
 
+from .errors import InputError
+
 
 def user_folder():
-    """$SPIKEBERT_HOME, or ~/.cache/spikebert_np. Raises RuntimeError for a user without a home."""
-    home = os.environ.get("SPIKEBERT_HOME")
-    return Path(home) if home else Path.home() / ".cache" / "spikebert_np"
+    """$SPIKEBERT_HOME, or ~/.cache/spikebert_np. Raises InputError for a user without a home."""
+    if home := os.environ.get("SPIKEBERT_HOME"):
+        return Path(home)
+    try:
+        return Path.home() / ".cache" / "spikebert_np"
+    except RuntimeError:
+        raise InputError("this user has no home folder; set SPIKEBERT_HOME to a folder") from None

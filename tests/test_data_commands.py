@@ -59,6 +59,14 @@ def test_get_from_a_zip_into_the_default_folder(archive, tmp_path, monkeypatch, 
     run("get", "sst2", "--from", archive)  # complete already: the archive is not needed
 
 
+def test_get_leaves_nothing_where_a_file_cannot_be_written(archive, tmp_path):
+    out = tmp_path / "out"
+    (out / "dev.tsv").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"dev\.tsv: is not a file; name another"):
+        sst2.get_sst2(out, from_zip=archive)
+    assert sorted(path.name for path in out.iterdir()) == ["dev.tsv", "train.tsv"]
+
+
 def test_get_by_download(archive, tmp_path):
     with pytest.raises(InputError, match=r"resumes it \(without a network: .* --from"):
         sst2.get_sst2(tmp_path / "out", url="http://127.0.0.1:9/SST-2.zip")
@@ -136,10 +144,10 @@ def test_check_knows_the_shipped_corpus(tmp_path, monkeypatch, capsys):
 
 
 def test_check_without_labels_counts_chinese_characters(tmp_path):
-    (tmp_path / "reviews.txt").write_text("房间很好 ok\n", encoding="utf-8")
+    (tmp_path / "reviews.txt").write_text("房间很好 ok 𠀀𠮷\n", encoding="utf-8")
     split = check_corpus(tmp_path / "reviews.txt").splits["train"]
     assert split.labels is None
-    assert split.words["max"] == 5
+    assert split.words["max"] == 7  # also those beyond the 65,536 first of Unicode
 
 
 # (folder, file or folder to read, classes of train, texts by split) as the corpora were published

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import tempfile
 
 import build
 import pytest
@@ -25,7 +26,7 @@ from submission import (
 )  # fmt: skip
 
 from spikebert_np.checking.grading import read_notebook
-from spikebert_np.checking.grading_process import Limits
+from spikebert_np.checking.grading_process import Limits, Process
 from spikebert_np.cli import main
 from spikebert_np.errors import InputError
 
@@ -328,3 +329,31 @@ def test_what_cannot_be_graded_is_one_sentence(tmp_path, capsys, made):
     assert out == ""
     assert err.splitlines()[-1].startswith(f"spikebert: {tmp_path}")
     assert "Traceback" not in err
+
+
+# --- the process itself -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["grading_process.copy_package", "grading_process.subprocess.Popen", "grading_peer.Peer.call"],
+)
+def test_a_process_that_does_not_begin_leaves_nothing(tmp_path, monkeypatch, place):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(f"spikebert_np.checking.{place}", stop)
+    with pytest.raises(KeyboardInterrupt), session("4.1"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_last_words_need_not_be_utf8(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    process = Process(set(), LIMITS, {}, None)
+    try:
+        (process.folder / "errors").write_bytes(b"caf\xe9 is gone\n")
+        assert process.last_error() == "caf\ufffd is gone"
+    finally:
+        process.end()

@@ -8,6 +8,7 @@ import pytest
 from spikebert_np.analysis.explanation import Explanation
 from spikebert_np.analysis.firing import spike_layers
 from spikebert_np.analysis.plots import plot_sentence, sentence_figure
+from spikebert_np.errors import InputError
 from spikebert_np.models.spikebert import SpikeBertConfig, init_spikebert, spikebert_forward
 
 TOKENS = ["[CLS]", "costs", "$", "5", "not", "$", "6", "[SEP]"]
@@ -104,6 +105,6 @@ def test_file(tmp_path):
 def test_nothing_is_left_where_saving_fails(tmp_path):
     taken = tmp_path / "sentence.png"
     taken.mkdir()
-    with pytest.raises(OSError, match=r"sentence\.png"):
+    with pytest.raises(InputError, match=r"sentence\.png: is not a file; name another"):
         plot_sentence(explanation(), taken, title=TITLE)
     assert list(tmp_path.iterdir()) == [taken]

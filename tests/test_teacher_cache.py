@@ -81,7 +81,7 @@ def test_what_goes_in_comes_out(folder):
     assert cache.manifest["teacher"]["name"] == "tiny"
     arrays = sum(file.stat().st_size - 128 for file in folder.glob("*.npy"))
     counts = {"layers": 2, "hidden_sentences": 4, "classes": C, "vocab_size": len(WORDS)}
-    assert cache_bytes(OFFSETS, D, **counts) == arrays
+    assert cache_bytes(OFFSETS, D, **counts, dtype="float16") == arrays
 
 
 def test_the_same_input_gives_the_same_bytes(folder, tmp_path):
@@ -93,12 +93,18 @@ def test_the_same_input_gives_the_same_bytes(folder, tmp_path):
 
 def test_hidden_states_of_the_first_sentences_only(tmp_path):
     calls = []
-    blocks = {"hidden_sentences": 1, "student_blocks": {3: 2, 6: 4}}
-    cache = load_cache(write(tmp_path / "c", read_shard=reader(calls=calls), **blocks))
+    cache = load_cache(write(tmp_path / "c", read_shard=reader(calls=calls), hidden_sentences=1))
     np.testing.assert_array_equal(cache.hidden[6], STATES[6][:4].astype(np.float16))
     assert calls == [(0, 1), (1, 4)]  # read to the end: logits may hang on that
     assert len(cache.ids) == len(IDS)
-    assert cache.student_blocks == {3: 2, 6: 4}
+
+
+def test_words_beyond_float16_are_refused_before_anything_is_read(tmp_path):
+    calls, words = [], WORDS.copy()
+    words[1, 1] = 7e4
+    with pytest.raises(InputError, match="a word embedding of the teacher holds a number that"):
+        write(tmp_path / "cache", read_shard=reader(calls=calls), word_embeddings=words)
+    assert calls == list(tmp_path.iterdir()) == []
 
 
 def test_without_labels_and_logits(tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from spikebert_np.data.tokenizer import load_tokenizer
 from spikebert_np.models.bert import bert_forward
 from spikebert_np.models.bert_checkpoint import load_bert, read_config, tensor_names
 from spikebert_np.training.frozen_teacher import linear_head_logits, read_sentences
+from spikebert_np.training.workers import workers
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, "a", "fine", "warm", "dull", "long", "film", "story", "is", "not", "and"]
@@ -201,6 +203,20 @@ def test_features_are_means_over_each_sentence(teacher):
     layers = [output.embeddings, output.hidden[0], output.hidden[2]]
     second = np.concatenate([layer[2:9].mean(axis=0) for layer in layers])
     np.testing.assert_allclose(values["features"][1], second, atol=1e-5)
+
+
+def test_what_was_read_is_told_in_the_thread_that_asked(teacher):
+    config, params = load_bert(teacher)
+    ids, offsets = np.full(2000, 5), np.arange(0, 2001, 10)
+    told = []
+
+    def read(tokens):
+        told.append((tokens, threading.current_thread()))
+
+    with workers(2) as run:
+        read_sentences(ids, offsets, params, config, [1], run=run, read=read)
+    assert [tokens for tokens, _ in told] == [1020, 980]
+    assert {thread for _, thread in told} == {threading.current_thread()}
 
 
 def test_a_teacher_without_classifier_gets_a_linear_head(teacher, corpus, tmp_path):

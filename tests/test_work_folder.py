@@ -72,6 +72,18 @@ def test_a_full_disk_leaves_the_folder(tmp_path):
         assert before
 
 
+def test_what_could_not_be_written_leaves_nothing(tmp_path):
+    def write(part):
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "file").write_text("before")
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(tmp_path / "file", write)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "before"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such files there")
 def test_what_is_no_file_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")

@@ -23,7 +23,7 @@ ATTENTION_WAKES = 500
 FEW = 0.01  # share of the currents that must reach the firing floor
 # The histogram's bins, in thresholds; the outermost hold all beyond.
 LOWEST, BIN_WIDTH, BINS = -2.0, 0.25, 16
-_SAMPLED_TOKENS = 32  # N_p tokens of a part that the membrane is measured on: it is a large array
+_SAMPLED_TOKENS = 32  # of N_p, at most, that the membrane is measured on: it is a large array
 
 _LOWER = "Try a lower --learning-rate"
 _ADVICE = {

@@ -17,6 +17,7 @@ from .plots import BAND, BLUE, SKY_BLUE, STYLE, VERMILLION, draw_attention
 
 # Three more that are dark enough for a line on white; no line is told by its colour alone.
 GREEN, PURPLE, GREY = "#009E73", "#AA4499", "#606060"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
 DASHES = ("-", "--", "-.", ":", (0, (1, 1)))
 
 
@@ -105,8 +106,7 @@ def surrogates(names=tuple(SURROGATES), alpha=2.0):
     u = np.linspace(-2, 2, 801)
     wide = np.sinh(np.linspace(-12, 12, 20_001))  # atan's tails are long: dense at 0, and far out
     figure, (left, right) = new_axes(1, 2, size=(9, 3.6))
-    colours = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
-    for name, colour, dashes in zip(names, colours, DASHES, strict=False):
+    for name, colour, dashes in zip(names, COLOURS, DASHES, strict=False):
         pair = SURROGATES[name]
         area = np.trapezoid(pair.derivative(wide, alpha), wide)
         style = {"color": colour, "linestyle": dashes, "linewidth": 1.6}
@@ -215,9 +215,7 @@ def curves(x, lines, *, title, xlabel, ylabel, log=False, xticks=None, dots=None
     dots: {name: values} too, each in the colour of the curve of its name.
     """
     figure, (axis,) = new_axes(size=(7, 3.6))
-    for (name, values), colour, dashes in zip(
-        lines.items(), (BLUE, VERMILLION, GREEN, PURPLE, GREY), DASHES, strict=False
-    ):
+    for (name, values), colour, dashes in zip(lines.items(), COLOURS, DASHES, strict=False):
         axis.plot(x, values, color=colour, linestyle=dashes, linewidth=1.6, label=name)
         if dots:
             axis.plot(x, dots[name], "o", color=colour, ms=3.5)

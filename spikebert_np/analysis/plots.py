@@ -3,12 +3,11 @@
 Letters: T spike steps, n tokens of one sentence, D width, H heads.
 """
 
-import os
-from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 
+from ..files import write_atomically
 from .firing import spike_layers
 
 # From the palette of Okabe and Ito, whose colours every kind of colour vision tells apart.
@@ -77,14 +76,8 @@ def sentence_figure(explanation, *, title, layer=-1, head=None):
 
 
 def save_figure(figure, path):
-    """Write under a temporary name, then rename: a reader never sees half a picture."""
-    path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write to path, in the format of its ending. Raises InputError as `write_atomically` does."""
+    write_atomically(path, lambda part: figure.savefig(part, format=path.suffix[1:]))
 
 
 def _draw_counts(axis, counts, **settings):

@@ -8,9 +8,9 @@ from functools import wraps
 import numpy as np
 
 from .health import BIN_WIDTH, BINS, LOWEST
+from .neuron_plots import GREY, new_axes
 from .plots import BAND, BLUE, SCALE, SKY_BLUE, STYLE, VERMILLION, save_figure
 
-_GREY = "#606060"
 # Each has a marker of its own, so that no line is told by its colour alone.
 _LINES = (
     ("#000000", "o"), (BLUE, "s"), (VERMILLION, "^"), ("#009E73", "D"), ("#AA4499", "v"),
@@ -49,7 +49,7 @@ def curves_figure(records, weights):
         {name: weight for name, weight in panel.items() if name in records[0]} for panel in panels
     ]
     panels = [panel for panel in panels if panel]
-    figure, axes = _figure(1, len(panels), (5 * len(panels), 3.4))
+    figure, axes = new_axes(1, len(panels), (5 * len(panels), 3.4))
     epochs = [record["epoch"] for record in records]
     for axis, panel in zip(axes, panels, strict=True):
         for (name, weight), (colour, marker) in zip(panel.items(), _LINES, strict=False):
@@ -59,7 +59,7 @@ def curves_figure(records, weights):
             axis.plot(epochs, values, color=colour, marker=marker, markersize=4, label=label)
         if "dev_accuracy" in panel:
             best = max(records, key=lambda record: record["dev_accuracy"])["epoch"]
-            axis.axvline(best, color=_GREY, linestyle=":", linewidth=1, label="kept")
+            axis.axvline(best, color=GREY, linestyle=":", linewidth=1, label="kept")
         axis.set_title("Loss, and what it is the sum of" if axis is axes[0] else "Accuracy")
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -84,7 +84,7 @@ def health_figure(records):
     last = records[-1]
     layers, gradients = list(last["layers"]), list(last["gradients"])
     watched = list(last["spike_gradients"])[::-1]  # the backward pass met the last first
-    figure, axes = _figure(2, 2, (12, 4 + 0.26 * max(len(layers), len(gradients))))
+    figure, axes = new_axes(2, 2, (12, 4 + 0.26 * max(len(layers), len(gradients))))
     # A record stands from its step to the next.
     steps = [record["step"] for record in records]
     edges = [*steps, 2 * steps[-1] - steps[-2]]
@@ -123,12 +123,12 @@ def plot_calibration(found, path):
 @_styled
 def calibration_figure(found):
     """How often a student is right that is so sure of its answer. found: a Calibration."""
-    figure, (axis,) = _figure(1, 1, (5.4, 4))
+    figure, (axis,) = new_axes(1, 1, (5.4, 4))
     some = np.flatnonzero(found.counts)
     width = 1 / len(found.counts)
     left, right = some * width, found.accuracy[some]
     axis.bar(left, right, width, align="edge", color=SKY_BLUE, edgecolor="white")
-    axis.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="as right as sure")
+    axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="as right as sure")
     axis.plot(
         found.confidence[some], right, "o", color=VERMILLION, markersize=4, label="mean of a bar"
     )
@@ -141,16 +141,6 @@ def calibration_figure(found):
     axis.set_title(f"Calibration on dev: error {found.error:.3f}")
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return figure
-
-
-def _figure(rows, columns, size):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def _number(value):

@@ -7,10 +7,9 @@ Letters: n tokens of one sentence, C classes.
 
 import numpy as np
 
-from .neuron_plots import DASHES, GREEN, GREY, PURPLE, Picture, new_axes
+from .neuron_plots import COLOURS, DASHES, GREY, Picture, new_axes
 from .plots import BAND, BLUE, SCALE, VERMILLION
 
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
 MARKS = ("o", "s", "^", "D", "v")
 
 

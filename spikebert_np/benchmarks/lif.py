@@ -13,7 +13,7 @@ from ..layers.lif import LIFNeuron, lif_backward, lif_forward
 
 STEPS, NEURONS = 4, 131_072
 ARRAYS = 7
-BUFFER = 1 << 25  # numbers: 128 MB, read and written
+BUFFER = 1 << 25  # numbers: 128 MiB to read from, and as many to write to
 NEURON = LIFNeuron()
 
 

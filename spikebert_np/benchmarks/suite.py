@@ -152,16 +152,16 @@ def lif_rows(rounds, libraries):
         yield Row(f"lif_vs_{library}", "", f"LIF vs {library}", vs, rate, detail)
 
 
-def inference_rows(student, rounds, texts=None, teacher="minilm"):
+def inference_rows(student, rounds, texts):
     """Sentences a second at batch 32 and 1, against our dense path; with texts, those of the
-    student's corpus, also against the teacher under onnxruntime."""
+    student's corpus or None, also against MiniLM under onnxruntime."""
     sides = {
         "ours": by_workers(new_inference(student)),
         "dense": by_workers(new_inference(student, "dense")),
     }
     if texts:
-        tokenizer, sides["onnxruntime"] = _teacher_inference(teacher, texts)
-    names = {"dense": "our dense path", "onnxruntime": f"{teacher} in onnxruntime"}
+        tokenizer, sides["onnxruntime"] = _teacher_inference(texts)
+    names = {"dense": "our dense path", "onnxruntime": "minilm in onnxruntime"}
     for sentences, suffix in ((BATCH_SENTENCES, ""), (1, "_batch1")):
         works = []
         # A single sentence is short work: more of them.
@@ -180,11 +180,11 @@ def inference_rows(student, rounds, texts=None, teacher="minilm"):
             yield Row(f"inference_vs_{side}{suffix}", "", label, vs, student.rates["all"], detail)
 
 
-def _teacher_inference(teacher, texts):
-    """Its tokenizer, and a function of (.., Encoded): its last hidden states."""
+def _teacher_inference(texts):
+    """MiniLM's tokenizer, and a function of (..., Encoded): its last hidden states."""
     from .teacher_onnx import distance_from_ours, new_teacher_inference
 
-    directory = resolve_teacher(teacher)
+    directory = resolve_teacher("minilm")
     config, params = load_bert(directory)
     tokenizer = load_tokenizer(directory)
     infer = new_teacher_inference(config, params, worker_count())

@@ -80,12 +80,11 @@ def teacher_graph(config, params):
         helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"]),
     ]
     hidden = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["B", "L", config.width])
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph(graph.nodes, "teacher", inputs, [hidden], graph.weights),
         opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)],
         ir_version=10,
     )
-    return model
 
 
 def new_teacher_inference(config, params, threads):

@@ -59,7 +59,7 @@ def linear_products(config, tokens, sentences):
 
 
 class DenseFloor:
-    """All matrix products of one batch's step; calling it does them. products: their number."""
+    """All matrix products of one batch's step; calling it does them."""
 
     def __init__(self, config, offsets):
         self._arrays, self._rng = {}, np.random.default_rng(0)

@@ -24,8 +24,8 @@ __all__ = ["BUGS", "KEY", "ORDER", "QUERY", "VALUE", "WORDS", "bert_sentence", "
 # --- 6.1 one sentence by hand -------------------------------------------------------------------
 
 WORDS = ["the", "plot", "is", "not", "good"]
-CHANNELS = ["a noun", "a negation", "a quality", "an opinion"]
-# (T, n, D) = (1, 5, 4): what each word asks for, offers, and hands over.
+# (T, n, D) = (1, 5, 4): what each word asks for, offers, and hands over; the neurons stand for a
+# noun, a negation, a quality, an opinion.
 QUERY = np.array([[[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0]]]) * 1.0
 KEY = np.array([[[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]]]) * 1.0
 VALUE = np.array([[[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]) * 1.0

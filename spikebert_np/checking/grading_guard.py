@@ -56,7 +56,7 @@ def guard(folder, package, tell):
     holds answers: notebooks, the files of the package and of another one of its name, the course
     and the tests beside it, what Git has stored.
 
-    tell: called with the path that was to be read.
+    tell: called where one of these was to be read.
     """
     for module, function in UNTOLD:
         with suppress(ImportError):
@@ -115,7 +115,7 @@ def guard(folder, package, tell):
                     and any(a == name and b in folders for a, b in zip(parts, parts[1:])))
                 or (parts[:1] == ["proc"] and (len(parts) > 3 or parts[1] not in own))
             ):  # fmt: skip
-                tell(path)
+                tell()
                 raise Error(f"{path}: is not to be read while answers are marked")
 
     sys.addaudithook(hook)

@@ -56,6 +56,13 @@ class Process:
     def __init__(self, names, limits, targets, run):
         """targets, run: of the Peer on this side."""
         self.folder = Path(tempfile.mkdtemp(prefix="spikebert-grade-")).resolve()
+        try:
+            self._begin(names, limits, targets, run)
+        except BaseException:  # a full disk, Ctrl-C
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _begin(self, names, limits, targets, run):
         self.emptied = copy_package(self.folder, names)
         chapters = sorted(path.stem for path in Path(__file__).parent.glob("chapter_*.py"))
         theirs_read, write = os.pipe()
@@ -67,7 +74,7 @@ class Process:
         )  # fmt: skip
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         own = {"TMPDIR": str(self.folder), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}
-        self.errors = (self.folder / "errors").open("w+")
+        self.errors = (self.folder / "errors").open("w+", encoding="utf-8", errors="replace")
         # -I -S: it finds what `sys.path` says and no more; nothing of the user's runs at its start.
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-c", BEGIN.format(settings=settings)],

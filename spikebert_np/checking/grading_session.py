@@ -85,9 +85,11 @@ class Session:
         try:
             with self._limited(self.limits.seconds + STARTING):
                 self.peer.call("look_up", [])
-        except Stopped:
+        except BaseException as error:
             problem = self.process.last_error()
             self.process.end()
+            if not isinstance(error, Stopped):  # Ctrl-C
+                raise
             if time.monotonic() > self.deadline - 0.1:  # the notebook's own time was over
                 raise
             raise InputError(
@@ -210,7 +212,7 @@ class Session:
     def _shape(self, thing):
         return thing.shape if ROWS.fullmatch(type(thing).__module__) else None
 
-    def _opened(self, path):
+    def _opened(self):
         """A file with answers was to be read over there: it is refused."""
         self.called.update(self.judging)
         if not self.judging:

@@ -185,5 +185,5 @@ def main(reader, writer, memory, seconds, folder, package, chapters):
     targets = {"run_cell": notebook.run_cell, "look_up": notebook.look_up, "compiled": compiled}
     PEER = Peer(os.fdopen(reader, "rb"), os.fdopen(writer, "wb"), targets, run)
     stand_in(chapters)
-    guard(folder, package, lambda path: ask("opened", path))
+    guard(folder, package, lambda: ask("opened"))
     PEER.serve()

@@ -17,7 +17,8 @@ class Network(NamedTuple):
 
 
 def read_student(folder, texts, labels):
-    """The Network of a run folder, or of the shipped student."""
+    """The Network of a run folder, or of the shipped student. Raises InputError for one without
+    spikes."""
     from ..data.shipped import shipped_student
     from ..data.tokenizer import encode_texts, load_tokenizer
     from ..models.kinds import kind_of

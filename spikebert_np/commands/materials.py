@@ -100,6 +100,7 @@ class Materials:
             )
 
     def bert_config(self):
+        """The BertConfig of the teacher that is cached, given or made by a step."""
         from ..models.bert_checkpoint import read_config
         from .teacher_train import bert_config
 

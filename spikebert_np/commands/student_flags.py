@@ -66,10 +66,11 @@ TRAINING_HELP = {
 
 
 def data_sources(args, data):
-    """The cache's name, those of further ones, the run to start from, or None, and whether all but
+    """The cache's name, those of further ones, the run to start from, if any, and whether all but
     its words.
 
-    Flags override the table [data].
+    Flags override the table [data]. Raises InputError for an entry of another type, and for what
+    does not fit the stage.
     """
     for name in ("stage", "cache", "init"):
         if not isinstance(data.get(name, ""), str):
@@ -127,6 +128,7 @@ def config_and_weights(args, tables, init, cache, where):
     """The config and the weights of the run `init`; of its model only the dropout may be changed.
 
     Flags and file may repeat what the run has, as the config.toml of a run that began so does.
+    Raises InputError where they change more, and where the run does not fit the cache.
     """
     run = load_run(init)
     fixed = config_tables(run.config)

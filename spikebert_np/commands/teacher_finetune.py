@@ -27,6 +27,7 @@ TEACHER_HELP = {
 
 
 def run_finetune(args):
+    """Fine-tune args.teacher into args.out."""
     from ..training.checkpoint import dataclass_from
     from ..training.finetune_teacher import TeacherSettings
     from .options import chosen

@@ -142,7 +142,8 @@ def bert_config(shape, settings, max_tokens):
 def training_sentences(paths, data=None):
     """(sentences, their sha256) of the train splits of all paths; labels play no part.
 
-    data: a labelled corpus whose dev and test texts are left out, or None.
+    data: a labelled corpus whose dev and test texts are left out, or None. Raises InputError where
+    a path has no train split, or all of them hold fewer than two sentences.
     """
     from ..data.readers import read_corpus
     from ..data.sentences import split_sentences

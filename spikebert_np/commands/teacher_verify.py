@@ -11,6 +11,7 @@ _FLOAT32_NOISE = 2e-3
 
 
 def run_verify(args):
+    """Hash the cache's files, read a sample of it again, print the largest differences."""
     from ..data.batches import make_batch
     from ..data.download import file_digest
     from ..data.pretrained import resolve_teacher

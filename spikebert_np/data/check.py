@@ -1,18 +1,16 @@
 """What stands in a corpus: the statistics behind `spikebert data check`."""
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 
 from .formats import TREC, TREC_CLASSES
 from .readers import join_splits, read_files
+from .sentences import WORD
 from .shipped import is_shipped
+from .split import text_key
 from .toy_reviews import toy_reviews
 
-# BERT's tokenizer, too, takes each Chinese character as a word.
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
 _QUANTILES = {"min": 0.0, "median": 0.5, "p95": 0.95, "max": 1.0}
 _SHOWN = 70  # letters of a file's first text
 
@@ -50,10 +48,7 @@ def check_corpus(path):
     files = [] if is_shipped(path) else read_files(path)
     splits = join_splits(path, files) if files else toy_reviews()
     class_names = TREC_CLASSES if files and files[0].parsed.format == TREC else None
-    keys = {
-        name: [" ".join(text.lower().split()) for text in split.texts]
-        for name, split in splits.items()
-    }
+    keys = {name: [text_key(text) for text in split.texts] for name, split in splits.items()}
     train = set(keys.get("train", ()))
     return CorpusReport(
         str(path),
@@ -96,7 +91,7 @@ def _counts(labels, class_names):
 
 
 def _word_quantiles(texts):
-    lengths = [len(_WORD.findall(text)) for text in texts]
+    lengths = [len(WORD.findall(text)) for text in texts]
     values = np.quantile(lengths, list(_QUANTILES.values()), method="nearest").tolist()
     return dict(zip(_QUANTILES, values, strict=True))
 

@@ -15,11 +15,11 @@ class Corpus(NamedTuple):
     offsets: np.ndarray  # (S + 1,)
     labels: np.ndarray | None = None  # (S,), -1 where a sentence has none
     logits: np.ndarray | None = None  # (S, C) the teacher's
-    hidden: dict | None = None  # student block -> (N, D_teacher), memory-mapped
+    hidden: dict | None = None  # student block -> (N, D_teacher): memory maps, HiddenRows or arrays
 
 
 def slice_corpus(corpus, first, last):
-    """The sentences first, ..., last - 1: views, nothing is copied or read from disk."""
+    """The sentences first, ..., last - 1: views but for the offsets; nothing is read from disk."""
     start, stop = corpus.offsets[first], corpus.offsets[last]
     hidden = corpus.hidden
     return Corpus(

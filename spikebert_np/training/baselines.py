@@ -1,4 +1,4 @@
-"""What needs no training of its own: the rows that a student's accuracy is to be read beside.
+"""The baselines that are no networks: the rows that a student's accuracy is to be read beside.
 
 All learn from the train split and are measured on dev, as the students are; penalties are chosen on
 dev. The baselines that are trained as students are stand in `recipe.py`, STUDENTS.

@@ -72,8 +72,9 @@ def deep_settings(remedy, *, seed):
 
 
 def measure_depth(cache, remedy, *, width, blocks, updates, seed=0, quiet=False):
-    """A dict: `start` and `end`, each `gradient`, `firing` and `silent`, a number a block; `kl` and
-    `dev_accuracy` of about so many updates of at most BATCH_TOKENS tokens in between.
+    """A dict: `start` and `end`, each `gradient`, `firing` and `silent`, a number a block; of about
+    so many updates of at most BATCH_TOKENS tokens in between, `step`, their number, `kl`,
+    `dev_accuracy` and `seconds`.
 
     gradient: the Euclidean norm of the loss's gradient by all parameters of a block, before
     clipping. firing: the share of the block's neurons that fire. silent: the share of (step, token)

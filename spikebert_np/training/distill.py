@@ -8,7 +8,7 @@
 The distance is the MSE, or another of FEATURE_LOSSES. r, the share of all neurons that fire, is
 the spikes' own and no output's: `step.py` adds it, and its gradient.
 
-Stage 1 (general, unlabelled text) is w_ce = w_kl = 0; stage 2 (the task) uses all four
+Stage 1 (general, unlabelled text) is w_ce = w_kl = 0; stage 2 (the task) uses the first four terms
 (arXiv 2308.15122, section 3.3).
 
 Letters: B sentences, C classes, N packed tokens, V vocabulary, R distinct ids of the batch.

@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.teacher_cache_shards import token_bytes
 from ..models.bert_checkpoint import tensor_names
 from .inference import READING_TOKENS
 from .memory import kept_bytes, step_bytes
 from .step import step_workers
-from .teacher_loop import training_bytes
+from .teacher_loop import PYTHON_BYTES, training_bytes
 from .workers import worker_count
 
 TEACHER_RATE, STUDENT_RATE = 68e9, 50e9
-PYTHON_BYTES = 350_000_000
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")
 
 
@@ -41,11 +41,8 @@ def block_work(width, blocks):
 
 
 def bert_bytes(config):
-    return 4 * _parameters(config)
-
-
-def _parameters(config):
-    return sum(int(np.prod(shape)) for _, shape in tensor_names(config).values())
+    """Of a BERT's weights, in float32."""
+    return 4 * sum(int(np.prod(shape)) for _, shape in tensor_names(config).values())
 
 
 def teacher_training(config, settings, tokens, longest, *, words=False):
@@ -65,9 +62,8 @@ def teacher_training(config, settings, tokens, longest, *, words=False):
 def caching(config, cache, tokens, sentences):
     """An Estimate of reading so many tokens, whose hidden states are kept by a CacheSettings."""
     share = min(1.0, (cache.hidden_sentences or sentences) / sentences)
-    token_bytes = 2 * config.width if cache.dtype == "float16" else config.width + 4
     seconds = tokens * block_work(config.width, config.depth) / (TEACHER_RATE * worker_count())
-    hidden = share * len(cache.layers) * token_bytes
+    hidden = share * token_bytes(config.width, len(cache.layers), cache.dtype)
     disk = tokens * (4 + hidden) + 2 * config.vocab_size * config.width
     return Estimate(seconds, disk, PYTHON_BYTES + 2 * bert_bytes(config))
 

@@ -19,8 +19,8 @@ def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
     """What the teacher makes of a packed corpus ids (N,), offsets (B + 1,), or of a part of one.
 
     layers: which hidden states to give out (0: the embedding output, i: what block i, from 1, puts
-    out). run: `map`, or that of `training.workers`. read: called with the tokens of each batch.
-    A batch's numbers hang on its own sentences alone, whatever `run` is.
+    out). run: `map`, or that of `training.workers`. read: called with the number of
+    tokens of each batch. A batch's numbers hang on its own sentences alone, whatever `run` is.
 
     Returns {layer: (N, D)} and {"features": (B, K), "logits": (B, C)}. The features of a sentence
     are its means over the tokens of these layers, the embedding output and the last block; C is 0
@@ -34,17 +34,20 @@ def read_sentences(ids, offsets, params, config, layers, *, run=map, read=None):
         hidden = [output.embeddings, *output.hidden]  # depth + 1 of (n, D)
         features = [mean_pool_forward(hidden[i][None], batch.offsets)[0][0] for i in pooled_layers]
         logits = output.logits if config.classes else np.empty((len(index), 0), np.float32)
-        if read:
-            read(len(batch.ids))
         return [hidden[layer] for layer in layers], np.concatenate(features, axis=1), logits
 
     batches = batch_indices(offsets, max_tokens=READING_TOKENS)
-    states, features, logits = zip(*run(read_batch, batches), strict=True)
+    lengths, parts = np.diff(offsets), []
+    for index, part in zip(batches, run(read_batch, batches), strict=True):
+        parts.append(part)
+        if read:  # here, in one thread: a progress bar counts wrong in several
+            read(int(lengths[index].sum()))
+    states, features, logits = zip(*parts, strict=True)
     states = {layer: np.concatenate([rows[i] for rows in states]) for i, layer in enumerate(layers)}
     return states, {"features": np.concatenate(features), "logits": np.concatenate(logits)}
 
 
-def linear_head_logits(features, labels, classes, splits, *, seed=0):
+def linear_head_logits(features, labels, classes, splits):
     """Logits (B, C) of a linear head, fitted on the train split, chosen on the dev split if any.
 
     features: (B, K); labels: (B,), -1 where there is none; splits: {name: (first, last)}.
@@ -60,5 +63,5 @@ def linear_head_logits(features, labels, classes, splits, *, seed=0):
         penalty = choose_penalty(x, y, classes, features[dev], labels[dev])
     weight, bias = fit_linear_head(x, y, classes, penalty=penalty)
     logits = features @ weight + bias  # (B, C)
-    logits[train] = held_out_logits(x, y, classes, penalty=penalty, seed=seed)
+    logits[train] = held_out_logits(x, y, classes, penalty=penalty)
     return logits

@@ -21,6 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from ..data.hidden_rows import DTYPES
 from ..errors import InputError
 from ..models.kinds import KINDS
 from ..models.spikebert import SpikeBertConfig
@@ -79,8 +80,8 @@ class CacheSettings:
     max_tokens: int = 128
 
     def __post_init__(self):
-        if self.dtype not in ("float16", "int8"):
-            raise ValueError(f'dtype = "{self.dtype}": choose "float16" or "int8"')
+        if self.dtype not in DTYPES:
+            raise ValueError(f'dtype = "{self.dtype}": choose from {", ".join(DTYPES)}')
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise ValueError(f"layers = {list(self.layers)}: give different numbers")
         if self.hidden_sentences < 0 or self.max_tokens < 3:

@@ -2,8 +2,8 @@
 
 The embedding (R, D) is stored as int8 under its key, and the scale of each of its rows (R,) under
 `<key>.scale`: one times the other is the row, to half a scale (`data/hidden_rows.py`). All else, a
-tenth of the bytes, is float16. The bytes of model.safetensors are cut into model.safetensors.0, .1,
-...: joined end to end they are the file again.
+sixth of the shipped student's bytes, is float16. The bytes of model.safetensors are cut into
+model.safetensors.0, .1, ...: joined end to end they are the file again.
 
 Letters: R rows, D width.
 """

@@ -5,13 +5,7 @@ Tang et al. 2019 ("Distilling task-specific knowledge from BERT into simple neur
 teacher than the texts themselves say.
 """
 
-import re
-
-from ..models.bag_of_words import HAN
-
-# A Chinese character is a word by itself; another word ends at white space.
-_WORD = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
-_SAYS_SOMETHING = re.compile(r"\w")
+from ..data.sentences import SAYS_SOMETHING, WORD
 
 
 def random_spans(texts, count, rng):
@@ -22,14 +16,14 @@ def random_spans(texts, count, rng):
     """
     seen, spans = set(texts), []
     for text in texts:
-        words = [match.span() for match in _WORD.finditer(text)]
+        words = [match.span() for match in WORD.finditer(text)]
         if len(words) < 3:
             continue
         for _ in range(count):
             length = int(rng.integers(2, len(words)))
             first = int(rng.integers(0, len(words) - length + 1))
             span = text[words[first][0] : words[first + length - 1][1]]
-            if span not in seen and _SAYS_SOMETHING.search(span):
+            if span not in seen and SAYS_SOMETHING.search(span):
                 seen.add(span)
                 spans.append(span)
     return spans

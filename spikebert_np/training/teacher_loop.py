@@ -18,6 +18,7 @@ from .resume import read_checkpoint, write_checkpoint
 from .schedule import warmup_cosine
 
 CHECKPOINT_SECONDS = 120
+PYTHON_BYTES = 350_000_000  # Python itself, what it has imported, and a corpus
 
 
 def training_bytes(params, config, settings, workers, longest):
@@ -37,7 +38,7 @@ def training_bytes(params, config, settings, workers, longest):
     else:
         gradients -= params["embeddings.word"].size
     step = workers * gradients + settings.batch_tokens * token
-    return 4 * (5 * weights + step) + 350_000_000
+    return 4 * (5 * weights + step) + PYTHON_BYTES
 
 
 def train_teacher(
@@ -62,7 +63,8 @@ def train_teacher(
     on dev. scales: as in adamw_step. folder: where the checkpoint lies, an earlier one too. run: of
     `training.workers`. keep_best: called after each epoch that is better on dev than all before.
     log: called with all records so far after each epoch, one dict an epoch. quiet: no progress bar.
-    Returns the records. Raises InputError if the loss overflows; then the folder is deleted.
+    Returns the records. Raises InputError where the loss or a gradient is not finite; then the
+    folder is deleted.
     """
     from tqdm import tqdm
 
