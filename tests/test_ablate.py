@@ -61,6 +61,9 @@ def test_every_variant_changes_one_thing_of_the_row_it_is_beside():
     assert found["wide-no-tap"].model["width"] == TEACHER_WIDTH
     assert found["soft-reset"].model["neuron"].reset == "soft"
     assert found["no-attention"].model["attention"] is False
+    # No gap: where depth stops to help is read off the rows.
+    depths = {setup.model["blocks"] for setup in found.values()}
+    assert depths == {1, 2, 3, 4, 5, 6}
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,26 @@ def test_importing_loads_nothing_heavy():
     assert not (heavy | {"safetensors", "tqdm"}) & loaded_by(["spikebert_np.cli"])
 
 
+def test_every_cache_says_why_it_keeps_what_it_keeps():
+    """And the shape of each array. (One that only holds other caches has nothing to say.)"""
+    found = 0
+    for path in FILES:
+        if module_name(path)[:1] not in {("layers",), ("blocks",), ("models",)}:
+            continue
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.ClassDef) or not node.name.endswith("Cache"):
+                continue
+            kept = {f: ast.unparse(f.annotation) for f in node.body if isinstance(f, ast.AnnAssign)}
+            if any("Cache" not in kind for kind in kept.values()):
+                assert ast.get_docstring(node), f"{path.name}: {node.name} does not say why"
+                found += 1
+            for field, kind in kept.items():
+                line = source.splitlines()[field.lineno - 1]
+                assert "ndarray" not in kind or "  # " in line, f"{path.name}: {line.strip()}"
+    assert found > 20
+
+
 def test_every_backward_pass_has_a_case():
     """In `checking/`: what has none is checked by nobody."""
     checked = {case.backward for case in CASES.values()}

@@ -17,9 +17,11 @@ from test_teacher_commands import CONFIG, WORDS, random_tensors
 from tiny import last_json
 
 from spikebert_np.cli import main
+from spikebert_np.commands import steps
 from spikebert_np.commands.reproduction import Reproduction
 from spikebert_np.data.readers import corpus_digest, read_corpus
 from spikebert_np.data.teacher_cache import load_cache
+from spikebert_np.errors import InputError
 from spikebert_np.models.bert_checkpoint import read_config
 from spikebert_np.training.checkpoint import load_run
 from spikebert_np.training.loop import TrainingSettings
@@ -445,6 +447,19 @@ def test_tables_are_joined_in_one_page(out, tmp_path, capsys):
         assert main(["results", *map(str, folders)]) == 2
         assert words in capsys.readouterr().err
     assert page.read_text() == "# My own\n"
+
+
+def test_without_out_all_lies_in_results_under_the_recipes_name(home, tmp_path, monkeypatch):
+    folders = []
+
+    def far_enough(out, *_):
+        folders.append(out)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(steps, "make_plan", far_enough)
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", str(home / "tiny.toml"), "--data", str(home / "films")]) == 2
+    assert folders == [Path("results/tiny")]
 
 
 def test_what_does_not_fit_is_named_before_anything_starts(home, tmp_path, capsys):

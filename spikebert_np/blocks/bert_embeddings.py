@@ -23,9 +23,11 @@ from ..layers.layernorm import LayerNormCache, layernorm_backward, layernorm_for
 
 
 class BertEmbeddingsCache(NamedTuple):
+    """How many token types there are: all but type 0 have the gradient 0."""
+
     words: EmbeddingCache
     positions: PositionsCache
-    token_types: int
+    token_types: int  # rows of the type embedding
     norm: LayerNormCache
     dropout: DropoutCache
 

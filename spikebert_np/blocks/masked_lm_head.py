@@ -18,6 +18,8 @@ from ..layers.linear import LinearCache, linear_backward, linear_forward
 
 
 class MaskedLMHeadCache(NamedTuple):
+    """Where the masked words stand among how many: all other tokens have the gradient 0."""
+
     tokens: int  # N
     positions: np.ndarray  # (K,)
     dense: LinearCache

@@ -19,6 +19,8 @@ POOLINGS = ("first", "mean")
 
 
 class PoolerHeadCache(NamedTuple):
+    """The offsets say which tokens are first, where only those were read."""
+
     offsets: np.ndarray  # (B + 1,)
     mean: MeanPoolCache | None  # None where the first token is read
     pooler: LinearCache

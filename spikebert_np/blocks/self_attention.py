@@ -60,6 +60,8 @@ def attention_sentence_backward(dy, cache):
 
 
 class SelfAttentionCache(NamedTuple):
+    """Softmax's maps are kept, sentence by sentence, and the offsets that say whose they are."""
+
     offsets: np.ndarray  # (B + 1,)
     q: LinearCache
     k: LinearCache

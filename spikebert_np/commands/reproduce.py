@@ -22,7 +22,7 @@ def register(commands):
         "moment, the same command goes on. Each step lies in a folder of its own, with its "
         "settings beside it; another recipe, corpus or teacher does not mix with what is there.",
         epilog="examples:\n"
-        "  spikebert reproduce sst2 --data data/sst2 --out results/sst2\n"
+        "  spikebert reproduce sst2 --data data/sst2\n"
         "  spikebert reproduce mine.toml --data data/mr --teacher teachers/mr --out results/mr",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,7 +33,10 @@ def register(commands):
         "--data", metavar="PATH", type=Path, required=True, help="the corpus, as the recipe says"
     )
     reproduce.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="where all steps lie"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="where all steps lie (default: results/RECIPE, under this folder)",
     )
     reproduce.add_argument(
         "--seeds", metavar="N", type=at_least(1), default=3, help="students a kind (default: 3)"
@@ -69,7 +72,9 @@ def run_reproduce(args):
     from .steps import make_plan, print_plan, run_plan
 
     with patient_output():
-        work = Reproduction(load_recipe(args.recipe), args)
+        recipe = load_recipe(args.recipe)
+        args.out = args.out or Path("results", recipe.name)
+        work = Reproduction(recipe, args)
         plan = make_plan(args.out, work.steps(), work.start.about)
         print(f"{work.recipe.name}: {work.recipe.data.about}")
         print_plan(plan)

@@ -12,7 +12,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 class ReluCache(NamedTuple):
     """The output is enough: y > 0 just where x > 0."""
 
-    y: np.ndarray
+    y: np.ndarray  # of any shape
 
 
 def relu_forward(x):
@@ -30,7 +30,7 @@ def relu_backward(dy, cache):
 class GeluCache(NamedTuple):
     """Φ(x) is kept because erf is by far the dearest part of the forward pass."""
 
-    x: np.ndarray
+    x: np.ndarray  # of any shape
     cdf: np.ndarray  # Φ(x)
 
 
@@ -62,7 +62,7 @@ def gelu_backward(dy, cache):
 class TanhCache(NamedTuple):
     """The output is enough: tanh' = 1 - tanh²."""
 
-    y: np.ndarray
+    y: np.ndarray  # of any shape
 
 
 def tanh_forward(x):

@@ -20,6 +20,8 @@ from .linear import LinearCache, linear_backward, linear_forward
 
 
 class WindowsCache(NamedTuple):
+    """Windows copy rows: the gradient needs to know where from, and no number of x."""
+
     offsets: np.ndarray  # (B + 1,)
     width: int  # K
 

@@ -6,6 +6,8 @@ import numpy as np
 
 
 class DropoutCache(NamedTuple):
+    """The mask was drawn, and could only be made again from the same random numbers."""
+
     mask: np.ndarray | None  # of x's shape: 0 or 1 / (1 - rate); None where nothing was dropped
 
 

@@ -17,6 +17,8 @@ def log_softmax(logits):
 
 
 class CrossEntropyCache(NamedTuple):
+    """The gradient is softmax less one-hot: the logits themselves are not read again."""
+
     probabilities: np.ndarray  # (B, C)
     labels: np.ndarray  # (B,), -1 where there is none
 
@@ -45,6 +47,8 @@ def cross_entropy_backward(dloss, cache):
 
 
 class KLDivergenceCache(NamedTuple):
+    """The gradient is the difference of the two: the logits themselves are not read again."""
+
     student: np.ndarray  # (B, C) probabilities at the temperature
     teacher: np.ndarray  # (B, C)
     temperature: float
@@ -73,6 +77,8 @@ def kl_divergence_backward(dloss, cache):
 
 
 class MSECache(NamedTuple):
+    """The gradient is the difference, scaled: its two sides are not read again."""
+
     difference: np.ndarray  # of the features' shape
 
 
@@ -116,6 +122,8 @@ def sentence_mse_backward(dloss, cache):
 
 
 class CosineCache(NamedTuple):
+    """All that the gradient is made of: the features and the target are not read again."""
+
     direction: np.ndarray  # (N, D) features / their length
     target_direction: np.ndarray  # (N, D)
     cosine: np.ndarray  # (N, 1)

@@ -9,6 +9,8 @@ import numpy as np
 
 
 class MeanPoolCache(NamedTuple):
+    """A token's share of the gradient hangs on the sentence's length, and on no number of x."""
+
     lengths: np.ndarray  # (B,) tokens of each sentence
 
 
@@ -64,6 +66,8 @@ def max_pool_backward(dy, cache):
 
 
 class MeanOverTimeCache(NamedTuple):
+    """Each step has 1/T of the gradient, whatever x was: T is enough."""
+
     steps: int  # T
 
 

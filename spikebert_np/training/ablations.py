@@ -75,7 +75,7 @@ VARIANTS = (
     *(Variant(f"tau-{tau:g}", f"tau = {tau:g}", neuron={"tau": tau}) for tau in (1.5, 3.0, 5.0)),
     Variant("threshold", "threshold 0.5", neuron={"v_th": 0.5}),
     Variant("depth-1", "1 block", model={"blocks": 1}),
-    *(Variant(f"depth-{n}", f"{n} blocks", model={"blocks": n}) for n in (3, 4, 6)),
+    *(Variant(f"depth-{n}", f"{n} blocks", model={"blocks": n}) for n in (3, 4, 5, 6)),
     Variant("heaviside", "the published encoder, Θ(embedding)", model={"encoder": "heaviside"}),
     Variant("no-positions", "without positions", model={"positions": False}),
     Variant("no-windows", "words by themselves, no windows", model={"kernel_width": 1}),
