@@ -6,7 +6,16 @@ x is not zero. Both are one kernel, `_sum_rows`, over the events of x and over t
 sums are exact but for their order: they agree with the reference to rounding. A weight that is not
 finite counts only where something fires, while the dense product makes NaN of 0 times infinity.
 
-dx = dy Wᵀ has no events to go by: what a layer norm hands back is dense, whatever the surrogate.
+dx = dy Wᵀ has no events to go by: what a layer norm hands back is dense, whatever the surrogate. A
+surrogate of compact support leaves zeros above that layer norm, and its two dense terms reduce
+exactly to x (W Wᵀ), which has the events of x. It was measured (256 -> 256 to 1536 -> 384): of a
+trained student's membranes 45 % lie in the reach of a triangle of alpha 1, 20 % of alpha 2, and
+layer norm and dx together then take 1.2 to 3.3 times as long as dense. At 10 %, alpha 4, they take
+0.85 times as long where D_out = 4 D_in, and 1.1 to 2.4 times elsewhere.
+
+The neurons do not hand out the indices of what they fire: most inputs are sums of a residual, which
+no neuron has seen. Finding all events is 5 to 9 % of a block's time, and of those inputs that are a
+neuron's spikes 2 to 5 %, some of which would go into writing the indices there.
 
 Letters: M rows (T * N), D_in and D_out widths, K events.
 """
