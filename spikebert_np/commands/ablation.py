@@ -91,20 +91,12 @@ class Ablation:
     def _train(self, folder, stage, cache, setup, settings, init=""):
         from ..training.ablations import spread
         from ..training.checkpoint import load_run
-        from ..training.stages import (
-            new_student,
-            renew_words,
-            run_stage,
-            run_tables,
-            student_config,
-        )
+        from ..training.stages import new_student, run_stage, run_tables, student_config
         from .train import print_epoch
 
         config = student_config(self.cache, where=setup.variant.name, **setup.model)
-        if init:
-            params = renew_words(load_run(init).params, cache, config, settings)
-        else:
-            params = new_student(cache, config, settings)
+        body = load_run(init).params if init else None
+        params = new_student(cache, config, settings, body)
         run_stage(
             folder,
             stage,

@@ -253,18 +253,17 @@ class Reproduction:
         def make(folder):
             from ..data.teacher_cache import load_cache
             from ..training.checkpoint import load_run
-            from ..training.stages import new_student, renew_words, student_config
+            from ..training.stages import new_student, student_config
 
             cache, settings = load_cache(self.out / "cache"), self._training(name, seed)
             config = student_config(cache, where=self.recipe.name, **self.recipe.models[name])
-            init, more = "", []
+            init, more, body = "", [], None
             if STUDENTS[name].distilled and self.recipe.stage2.more:
                 more = [self.out / "more-cache"]
             if self.recipe.stage1 and STUDENTS[name].distilled:
                 init = self.out / "stage1"
-                params = renew_words(load_run(init).params, cache, config, settings)
-            else:
-                params = new_student(cache, config, settings)
+                body = load_run(init).params
+            params = new_student(cache, config, settings, body)
             self._train(folder, "finetune", cache, params, config, settings, init, more)
 
         return make

@@ -13,13 +13,7 @@ from ..models.kinds import KINDS, kind_of
 from ..models.spikebert import SpikeBertConfig
 from ..models.spiking_textcnn import SpikingTextCNNConfig
 from ..training.loop import TrainingSettings
-from ..training.stages import (
-    default_settings,
-    new_student,
-    renew_words,
-    run_stage,
-    run_tables,
-)
+from ..training.stages import default_settings, new_student, run_stage, run_tables
 from .options import add_flags, patient_output, read_config
 from .student_flags import (
     CNN_HELP,
@@ -140,10 +134,8 @@ def _train(args):
     settings = training_settings(
         args, tables.get("training", {}), cache, more, kind_of(config), where
     )
-    if params is None:
-        params = new_student(cache, config, settings)
-    elif new_words:
-        params = renew_words(params, cache, config, settings)
+    if params is None or new_words:
+        params = new_student(cache, config, settings, params)
     if args.stage == "pretrain" and kind_of(config).taps:
         print(_lessons(cache, config))
     if not args.quiet:

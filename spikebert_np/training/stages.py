@@ -67,9 +67,11 @@ def student_config(cache, *, kind="spikebert", where="the model's settings", **c
     return dataclass_from(cls, choices | fitted | (longest | choices), where)
 
 
-def new_student(cache, config, settings):
+def new_student(cache, config, settings, body=None):
     """Starting parameters: random, but for the word embeddings if settings say so.
 
+    body: parameters that are taken over in place of random ones, but for their words. Those of
+    stage 1 are a general teacher's, which do not tell good from bad as a fine-tuned one's do.
     Warns on standard error where its neurons will hardly fire.
     """
     if kind_of(config).spikes and (warning := floor_warning(config.neuron, config.steps)):
@@ -78,16 +80,7 @@ def new_student(cache, config, settings):
     if settings.embedding != "random":
         _check_embedding_width(cache, config)
         params["embedding.weight"] = starting_rows(cache, settings)
-    return params
-
-
-def renew_words(params, cache, config, settings):
-    """The parameters, but for word embeddings that start as a new student's of this cache.
-
-    For a start whose words another teacher gave: a general teacher's rows (stage 1) do not tell
-    good from bad as those of one fine-tuned for the task do.
-    """
-    return params | {"embedding.weight": new_student(cache, config, settings)["embedding.weight"]}
+    return params | (body or {}) | {"embedding.weight": params["embedding.weight"]}
 
 
 def _check_embedding_width(cache, config):
@@ -197,7 +190,7 @@ def run_tables(stage, cache, settings, *, name, more=(), init="", new_words=Fals
     """The tables `training` and `data` of config.toml: what repeats a stage.
 
     name: of the cache. more: the names of further ones. init: the run that the weights are of,
-    but for the words where they are new (see `renew_words`).
+    but for the words where they are new (see `new_student`).
     """
     data = {"stage": stage, "cache": str(name), "more": [*map(str, more)], "init": str(init)}
     if new_words:
