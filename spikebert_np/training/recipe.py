@@ -14,6 +14,7 @@
     [textcnn.model] [spiking_textcnn.model] [spiking_textcnn.neuron]
 
 The names are those of the commands' flags and config files, and the same dataclasses check them.
+Longer than other files: one table after the other, read by itself.
 """
 
 from dataclasses import MISSING, asdict, dataclass, fields
