@@ -1,5 +1,6 @@
 """`spikebert pretrain`, `finetune`, `evaluate`, `predict`, as a user types them."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -328,7 +329,7 @@ def test_no_tap_needs_the_teachers_width(folder, capsys):
 @pytest.mark.slow
 def test_one_thread_and_two_give_the_same_bits(tmp_path):
     """At a width at which OpenBLAS would share a product between its threads."""
-    weights = []
+    weights, metrics = [], []
     for threads in ("1", "2"):
         out = tmp_path / threads
         command = [sys.executable, "-m", "spikebert_np", "finetune", "--epochs", "1", "--quiet"]
@@ -338,4 +339,7 @@ def test_one_thread_and_two_give_the_same_bits(tmp_path):
             check=True,
         )
         weights.append((out / "model.safetensors").read_bytes())
+        lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        metrics.append([json.loads(line) | {"seconds": 0} for line in lines])
     assert weights[0] == weights[1]
+    assert metrics[0] == metrics[1]

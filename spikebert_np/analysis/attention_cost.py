@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..blocks.ssa import join_heads, split_heads, ssa_sentence_forward
+from ..blocks.ssa import by_channels_forward, by_words_forward
 
 
 class AttentionCost(NamedTuple):
@@ -21,24 +21,18 @@ class AttentionCost(NamedTuple):
     by_channels: float  # milliseconds of CPU, q (kᵀ v)
 
 
-def attention_by_channels(q, k, v, *, heads, scale):
-    """q (kᵀ v) scale for one sentence: q, k, v (T, n, D) -> (T, n, D)."""
-    q, k, v = (split_heads(x, heads) for x in (q, k, v))  # (T, H, n, E)
-    summary = k.swapaxes(-1, -2) @ v  # (T, H, E, E)
-    return join_heads(q @ summary) * q.dtype.type(scale)  # (T, n, D)
-
-
 def attention_costs(lengths, *, steps=4, width=128, heads=8, seconds=0.05):
     """An AttentionCost for each n in lengths, on random spikes, each timed for `seconds`."""
     rng = np.random.default_rng(0)
     costs = []
     for tokens in lengths:
-        q, k, v = (rng.random((3, steps, tokens, width)) < 0.1).astype(np.float32)
+        shape = (3, steps, heads, tokens, width // heads)
+        q, k, v = (rng.random(shape) < 0.1).astype(np.float32)
         times = []
-        for attend in (ssa_sentence_forward, attention_by_channels):
+        for attend in (by_words_forward, by_channels_forward):
             count, started = 0, process_time()
             while (spent := process_time() - started) < seconds:
-                attend(q, k, v, heads=heads, scale=1.0)
+                attend(q, k, v)
                 count += 1
             times.append(1000 * spent / max(count, 1))
         costs.append(AttentionCost(tokens, *times))

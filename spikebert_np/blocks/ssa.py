@@ -4,7 +4,8 @@
     y = (q kᵀ) v scale                         per sentence, head and step; no softmax
     spiking_linear(LIF(y, v_th / 2))
 
-q, k, v are spikes, so q kᵀ counts the channels in which two words fire together.
+q, k, v are spikes, so q kᵀ counts the channels in which two words fire together. Without a softmax
+(q kᵀ) v = q (kᵀ v): a sentence of more tokens than a head has channels takes the second order.
 
 Letters: T spike steps, N packed tokens, n tokens of one sentence, D width, H heads, E = D // H.
 """
@@ -39,31 +40,65 @@ def join_heads(x):
 
 def attention_map(q, k, heads):
     """q kᵀ of one sentence, unscaled: (T, n, D) twice -> (T, H, n, n), row i what word i reads."""
-    return split_heads(q, heads) @ split_heads(k, heads).swapaxes(-1, -2)
+    return split_heads(q, heads) @ split_heads(k, heads).mT
+
+
+def by_words_forward(q, k, v):
+    """z = (q kᵀ) v, 4 n² E operations a step and head. q, k, v, z: (T, H, n, E)."""
+    return (q @ k.mT) @ v
+
+
+def by_words_backward(dz, q, k, v):
+    """dq, dk, dv from dz, all (T, H, n, E)."""
+    a = q @ k.mT  # (T, H, n, n)
+    # z = a v
+    da = dz @ v.mT  # (T, H, n, n)
+    dv = a.mT @ dz
+    # a = q kᵀ
+    return da @ k, da.mT @ q, dv
+
+
+def by_channels_forward(q, k, v):
+    """z = q (kᵀ v), 4 n E² operations a step and head. q, k, v, z: (T, H, n, E)."""
+    return q @ (k.mT @ v)
+
+
+def by_channels_backward(dz, q, k, v):
+    """dq, dk, dv from dz, all (T, H, n, E)."""
+    summary = k.mT @ v  # (T, H, E, E)
+    # z = q summary
+    dq = dz @ summary.mT
+    dsummary = q.mT @ dz  # (T, H, E, E)
+    # summary = kᵀ v
+    return dq, v @ dsummary.mT, k @ dsummary
 
 
 def ssa_sentence_forward(q, k, v, *, heads, scale):
-    """y = (q kᵀ) v scale for one sentence: q, k, v (T, n, D) -> y (T, n, D)."""
-    a = attention_map(q, k, heads)  # (T, H, n, n)
-    return join_heads(a @ split_heads(v, heads)) * q.dtype.type(scale)  # (T, n, D)
+    """y = (q kᵀ) v scale for one sentence, the brackets where they are cheaper.
+
+    q, k, v: (T, n, D). Returns y (T, n, D). Both orders are the same sum, on spikes to the bit.
+    """
+    q, k, v = (split_heads(x, heads) for x in (q, k, v))  # (T, H, n, E)
+    z = (by_channels_forward if longer_than_wide(q) else by_words_forward)(q, k, v)
+    return join_heads(z) * z.dtype.type(scale)  # (T, n, D)
 
 
 def ssa_sentence_backward(dy, q, k, v, *, heads, scale):
     """dq, dk, dv (T, n, D) from dy (T, n, D)."""
-    a = attention_map(q, k, heads)  # (T, H, n, n)
-    q, k, v = split_heads(q, heads), split_heads(k, heads), split_heads(v, heads)
-    # y = join(a v) scale
-    dav = split_heads(dy, heads) * dy.dtype.type(scale)  # (T, H, n, E)
-    da = dav @ v.swapaxes(-1, -2)  # (T, H, n, n)
-    dv = a.swapaxes(-1, -2) @ dav  # (T, H, n, E)
-    # a = q kᵀ
-    dq = da @ k  # (T, H, n, E)
-    dk = da.swapaxes(-1, -2) @ q  # (T, H, n, E)
-    return join_heads(dq), join_heads(dk), join_heads(dv)
+    q, k, v = (split_heads(x, heads) for x in (q, k, v))  # (T, H, n, E)
+    # y = join(z) scale
+    dz = split_heads(dy, heads) * dy.dtype.type(scale)
+    grads = (by_channels_backward if longer_than_wide(q) else by_words_backward)(dz, q, k, v)
+    return tuple(join_heads(grad) for grad in grads)
+
+
+def longer_than_wide(q):
+    """Whether n > E, for q (T, H, n, E): then 4 n E² < 4 n² E, and backward 10 n E² < 10 n² E."""
+    return q.shape[2] > q.shape[3]
 
 
 class AttentionCache(NamedTuple):
-    """The n x n map is not kept: q kᵀ is cheaper to make again than to store for every sentence."""
+    """Neither map nor summary is kept: each is cheaper to make again than to store."""
 
     q: np.ndarray  # (T, N, D)
     k: np.ndarray  # (T, N, D)

@@ -122,14 +122,37 @@ def adapt_sentence(forward, backward):
 
 
 @case(
+    attention_block.by_words_forward,
+    attention_block.by_words_backward,
+    floor="block",
+    adapt=adapt_sentence,
+)
+def by_words(draw):
+    D, H, _ = sizes(draw)
+    q, k, v = draw.normal(3, draw.T, H, draw.size(4, 5), D // H)
+    return Problem({"q": q, "k": k, "v": v})
+
+
+@case(
+    attention_block.by_channels_forward,
+    attention_block.by_channels_backward,
+    floor="block",
+    adapt=adapt_sentence,
+)
+def by_channels(draw):
+    return by_words.draw(draw)
+
+
+@case(
     attention_block.ssa_sentence_forward,
     attention_block.ssa_sentence_backward,
     floor="block",
     adapt=adapt_sentence,
+    variants=[{"tokens": 2}, {"tokens": 5}],  # of either side of E: by words, by channels
 )
 def ssa_sentence(draw):
     D, H, _ = sizes(draw)
-    q, k, v = draw.normal(3, draw.T, draw.size(4, 5), D)
+    q, k, v = draw.normal(3, draw.T, draw.variant["tokens"], D)
     settings = {"heads": H, "scale": float(draw.rng.uniform(0.2, 0.7))}
     return Problem({"q": q, "k": k, "v": v}, settings)
 

@@ -5,10 +5,10 @@ Letters: T spike steps, n tokens of one sentence, D width, H heads, E = D // H.
 
 import numpy as np
 
-from ..analysis.attention_cost import attention_by_channels
 from ..blocks.self_attention import attention_sentence_forward
 from ..blocks.ssa import (
     attention_map,
+    by_channels_forward,
     join_heads,
     split_heads,
     ssa_sentence_backward,
@@ -113,7 +113,7 @@ ex_06_2 = function(
     draw_sentence,
     name="spiking_attention",
     outputs=("y",),
-    hides=("ssa_sentence_forward", "attention_map"),
+    hides=("ssa_sentence_forward", "attention_map", "by_words_forward"),
     wrong=[
         Wrong("heads not split", lambda q, k, v, heads, scale: sentence(q, k, v, 1, scale)),
         Wrong("scale missing", lambda q, k, v, heads, scale: sentence(q, k, v, heads, 1),
@@ -154,8 +154,8 @@ ex_06_2 = function(
 
 def channels_first(q, k, v, heads, scale):
     """kᵀ v of one sentence (T, H, E, E), and y = q (kᵀ v) scale (T, n, D)."""
-    summary = split_heads(k, heads).swapaxes(-1, -2) @ split_heads(v, heads)
-    return summary, attention_by_channels(q, k, v, heads=heads, scale=scale)
+    q, k, v = (split_heads(x, heads) for x in (q, k, v))
+    return k.mT @ v, join_heads(by_channels_forward(q, k, v)) * scale
 
 
 def wrong_order(summarise, read=lambda q, k, v, summary: q @ summary, twice=False):
@@ -184,7 +184,7 @@ ex_06_3 = function(
     channels_first,
     draw_sentence,
     outputs=("summary", "y"),
-    hides=("attention_by_channels",),
+    hides=("by_channels_forward",),
     wrong=[
         Wrong("summary transposed", wrong_order(lambda q, k, v: product(v, k)),
               "q meets the channels of k: they are the summary's rows, kᵀ v and not vᵀ k"),

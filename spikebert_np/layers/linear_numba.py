@@ -17,6 +17,10 @@ The neurons do not hand out the indices of what they fire: most inputs are sums 
 no neuron has seen. Finding all events is 5 to 9 % of a block's time, and of those inputs that are a
 neuron's spikes 2 to 5 %, some of which would go into writing the indices there.
 
+Spikes are numbers of the network's type, not bytes. To find the events of bytes takes as long
+(0.99 of the time at 5 % firing, for it is not the reading that takes it), and attention, residual
+sums and dense products would have to make numbers of them first.
+
 Letters: M rows (T * N), D_in and D_out widths, K events.
 """
 

@@ -154,11 +154,10 @@ def spiking_attention(q, k, v, heads, scale):
 attend = checks.ex_06_2(spiking_attention).use
 
 # %% [markdown]
-# Ours:
+# Ours, between the split and the join:
 
 # %%
-print(inspect.getsource(ssa.attention_map))
-print(inspect.getsource(ssa.ssa_sentence_forward))
+print(inspect.getsource(ssa.by_words_forward))
 
 # %% [markdown]
 # ## 3. N x N and D x D are the same sum
@@ -231,7 +230,7 @@ for name, (q, k, v) in {"spikes": spikes, "numbers": numbers}.items():
 # time too. Measured on your machine, with $E = 16$:
 
 # %%
-print(inspect.getsource(attention_cost.attention_by_channels))
+print(inspect.getsource(ssa.by_channels_forward))
 costs = attention_cost.attention_costs((4, 8, 16, 32, 64, 128), width=128, heads=8)
 plots.curves(
     [cost.tokens for cost in costs],
@@ -245,6 +244,12 @@ plots.curves(
     log=True,
     xticks=[cost.tokens for cost in costs],
 )
+
+# %% [markdown]
+# So the model asks how long a sentence is, and puts the brackets where they cost less:
+
+# %%
+print(inspect.getsource(ssa.ssa_sentence_forward))
 
 # %% [markdown]
 # ## 4. Word order
@@ -367,9 +372,13 @@ def ssa_sentence_backward(dy, q, k, v, *, heads, scale):
 back = checks.ex_06_5(ssa_sentence_backward).use
 
 # %% [markdown]
-# Ours. It makes the map again too: for a batch of sentences that is cheaper than to keep all maps.
+# Ours. It makes the map again too: for a batch of sentences that is cheaper than to keep all maps. Where the
+# sentence is longer than a head is wide, the same rule is walked with the summary $C = k^\top v$ and $Z = q\,C$:
+# $dq = dZ\,C^\top$, $dC = q^\top dZ$, $dk = v\,dC^\top$, $dv = k\,dC$. The gradients are the same.
 
 # %%
+print(inspect.getsource(ssa.by_words_backward))
+print(inspect.getsource(ssa.by_channels_backward))
 print(inspect.getsource(ssa.ssa_sentence_backward))
 
 # %% [markdown]
