@@ -437,7 +437,7 @@ def test_tables_are_joined_in_one_page(out, tmp_path, capsys):
     assert page.read_text() == both.replace("tiny: a few films", "tiny: some films")  # in its place
     (out / "results.json").write_text(table)
 
-    page.write_text("# My own\n")
+    page.write_bytes(b"# My own, not UTF-8: \xff\n")
     capsys.readouterr()
     for folders, words in (
         ([out, "--write", page], "was not written by `spikebert results`"),
@@ -446,7 +446,7 @@ def test_tables_are_joined_in_one_page(out, tmp_path, capsys):
     ):
         assert main(["results", *map(str, folders)]) == 2
         assert words in capsys.readouterr().err
-    assert page.read_text() == "# My own\n"
+    assert page.read_bytes() == b"# My own, not UTF-8: \xff\n"
 
 
 def test_without_out_all_lies_in_results_under_the_recipes_name(home, tmp_path, monkeypatch):

@@ -76,8 +76,11 @@ def run_energy(args):
     from ..analysis.energy import millijoules
     from ..analysis.energy_table import comparison_table, layer_table, left_out, shares_of
     from ..analysis.operations import without_spikes
+    from ..data.pretrained import resolve_teacher
     from .energy_networks import read_student, read_teacher
 
+    if args.against:
+        resolve_teacher(args.against)  # refused before the student reads all sentences
     if args.plot:
         refuse_unwritable("--plot", args.plot, (".png", ".svg", ".pdf"))
     texts, labels = _open_split(args.data, args.split)

@@ -60,7 +60,7 @@ def run_results(args):
 
 def _sections(path):
     """{recipe: its part} of a page that `results` has written. Raises InputError of any other."""
-    head, *parts = path.read_text("utf-8").split("\n## ")
+    head, *parts = path.read_text("utf-8", errors="replace").split("\n## ")
     if head != _HEAD:
         raise InputError(f"{path}: was not written by `spikebert results`; name another file")
     parts = [f"## {part.rstrip()}\n" for part in parts]
