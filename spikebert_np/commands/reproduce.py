@@ -74,9 +74,9 @@ def run_reproduce(args):
     with patient_output():
         recipe = load_recipe(args.recipe)
         args.out = args.out or Path("results", recipe.name)
+        print(f"{recipe.name}: {recipe.data.about}\nreading {args.data}", flush=True)
         work = Reproduction(recipe, args)
         plan = make_plan(args.out, work.steps(), work.start.about)
-        print(f"{work.recipe.name}: {work.recipe.data.about}")
         print_plan(plan)
         run_plan(plan)
         rows = write_results(args.out, work.recipe, work.seeds, _command(args))
