@@ -56,8 +56,12 @@ def test_a_solved_chapter_passes_and_all_its_cells_run(path):
     assert {number: row.status for number, row in found.items()} == dict.fromkeys(numbers, "PASS")
 
 
+# The demo's chapter trains for a minute whoever reads it; its solved one is marked above.
+UNTRAINED = [path for path in LEARNERS if path.stem != "09_demo"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", LEARNERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", UNTRAINED, ids=lambda path: path.stem)
 def test_an_unsolved_chapter_is_told_unsolved(path):
     found = marks(path)
     assert {row.status for row in found.values()} == {"UNSOLVED"}
