@@ -7,6 +7,7 @@ import pytest
 from spikebert_np.blocks.encoder_block import encoder_block_backward
 from spikebert_np.blocks.mlp import mlp_backward
 from spikebert_np.blocks.self_attention import self_attention_backward
+from spikebert_np.blocks.spiking_linear import spiking_linear_backward
 from spikebert_np.blocks.ssa import (
     attention_backward,
     split_heads,
@@ -200,6 +201,15 @@ def queries_for_keys(dy, q, k, v, *, heads, scale):
     return ssa_sentence_backward(dy, q, q, v, heads=heads, scale=scale)[0], dk, dv
 
 
+def queries_of_the_spike(dout, cache):
+    """`ssa_backward` whose q takes its parameters' gradients from dy, before attention's."""
+    dx, dparams = ssa_backward(dout, cache)
+    ds, _ = spiking_linear_backward(dout, cache.out)
+    dy = lif_backward(ds, cache.attention_lif)
+    _, wrong = spiking_linear_backward(dy, cache.q)
+    return dx, dparams | with_prefix(wrong, "q.")
+
+
 def norm_by_hand(dx_of):
     """layernorm_backward with dx = dx_of(dy, x_hat, gain) / std."""
 
@@ -241,6 +251,10 @@ NORM_SLIPS = [
         ("lif", lif_walk(exchanged=True), "h and s exchanged"),
         ("lif_step", only_the_spikes_path, "carried gradient left out"),
         ("ssa_sentence", queries_for_keys, "q for k, or k for q"),
+        # Not the name of the order that ours takes.
+        ("ssa_sentence", ssa_edited(lambda dq, dk, dv, heads, scale: (0 * dq, dk, dv)),
+         "gradient missing"),
+        ("ssa", queries_of_the_spike, "in the wrong order: spiking_linear"),
         ("ssa_sentence", ssa_edited(lambda dq, dk, dv, heads, scale: (
             dq, dk, split_heads(dv, heads))), "heads not joined"),
         # A formula that explains what is wrong is named, and not the factor that it makes.

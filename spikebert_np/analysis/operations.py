@@ -7,8 +7,8 @@ residual sum makes, multiplies; one that is 0 costs nothing. What is left open i
 - Each product of attention, q kᵀ and (q kᵀ) v, has n² D operations in a sentence of n tokens. The
   spikes of v drive the second. Those of q drive the first, which has `sops` wherever q fires, and
   `acs` only where k fires too: elsewhere there is nothing to add. Neither reads a weight. The scale
-  can be merged into the threshold. Counted so at every length, though `ssa.py` takes q (kᵀ v) for
-  a long sentence: a chip adds spike by spike, in the order in which q asks.
+  can be merged into the threshold. The literature counts so at every length; for a sentence that is
+  longer than a head is wide, which `ssa.py` reads as q (kᵀ v), it is an upper bound.
 - The embedding's projection reads numbers, once a sentence and not at every step.
 - The zeros that a window finds beside a sentence cost nothing, in a dense network neither.
 - The classifier reads normalised means, which are numbers. The mean over time can be taken before

@@ -2,7 +2,7 @@
 
 It is given what is fast in PyTorch: an embedding with sparse gradients, and attention over all
 sentences in one batched product, padded to the longest: a pad's q, k and v are silent, and without
-a softmax silence adds nothing, so that no mask is needed.
+a softmax silence adds nothing, so that no mask is needed. Attention is (q kᵀ) v, as published.
 
 Letters: T spike steps, N packed tokens, B sentences, L tokens of the longest, K words of a window,
 D width, H heads, E = D // H.

@@ -45,7 +45,8 @@ def attention_map(q, k, heads):
 
 def by_words_forward(q, k, v):
     """z = (q kᵀ) v, 4 n² E operations a step and head. q, k, v, z: (T, H, n, E)."""
-    return (q @ k.mT) @ v
+    a = q @ k.mT  # (T, H, n, n)
+    return a @ v
 
 
 def by_words_backward(dz, q, k, v):
@@ -60,7 +61,8 @@ def by_words_backward(dz, q, k, v):
 
 def by_channels_forward(q, k, v):
     """z = q (kᵀ v), 4 n E² operations a step and head. q, k, v, z: (T, H, n, E)."""
-    return q @ (k.mT @ v)
+    summary = k.mT @ v  # (T, H, E, E)
+    return q @ summary
 
 
 def by_channels_backward(dz, q, k, v):
@@ -79,22 +81,19 @@ def ssa_sentence_forward(q, k, v, *, heads, scale):
     q, k, v: (T, n, D). Returns y (T, n, D). Both orders are the same sum, on spikes to the bit.
     """
     q, k, v = (split_heads(x, heads) for x in (q, k, v))  # (T, H, n, E)
-    z = (by_channels_forward if longer_than_wide(q) else by_words_forward)(q, k, v)
-    return join_heads(z) * z.dtype.type(scale)  # (T, n, D)
+    n, E = q.shape[2:]
+    attend = by_channels_forward if n > E else by_words_forward  # 4 n E² < 4 n² E
+    return join_heads(attend(q, k, v)) * q.dtype.type(scale)  # (T, n, D)
 
 
 def ssa_sentence_backward(dy, q, k, v, *, heads, scale):
     """dq, dk, dv (T, n, D) from dy (T, n, D)."""
     q, k, v = (split_heads(x, heads) for x in (q, k, v))  # (T, H, n, E)
     # y = join(z) scale
-    dz = split_heads(dy, heads) * dy.dtype.type(scale)
-    grads = (by_channels_backward if longer_than_wide(q) else by_words_backward)(dz, q, k, v)
-    return tuple(join_heads(grad) for grad in grads)
-
-
-def longer_than_wide(q):
-    """Whether n > E, for q (T, H, n, E): then 4 n E² < 4 n² E, and backward 10 n E² < 10 n² E."""
-    return q.shape[2] > q.shape[3]
+    dz = split_heads(dy, heads) * dy.dtype.type(scale)  # (T, H, n, E)
+    n, E = q.shape[2:]
+    attend_back = by_channels_backward if n > E else by_words_backward  # 10 n E² < 10 n² E
+    return tuple(join_heads(grad) for grad in attend_back(dz, q, k, v))
 
 
 class AttentionCache(NamedTuple):

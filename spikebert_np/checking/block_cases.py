@@ -42,7 +42,7 @@ UNIT_RESETS = [
 
 
 def sizes(draw):
-    """D, H and F: E = 3, so no axis has the size of another but T and E."""
+    """D, H and F: E = 3, so no axis has the size of another but T and E (of two words, n and H)."""
     return 6, 2, draw.size(7, 8)
 
 

@@ -72,6 +72,20 @@ def sentence_map_by(*, dk=False, dv=False):
     return backward
 
 
+def sentence_summary_by(*, dq=False, dk=False, dv=False):
+    """ssa_sentence_backward by channels, without the transpose in dq or dk, or with one in dv."""
+
+    def backward(dy, q, k, v, *, heads, scale):
+        right = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
+        q, k, v, dz = (split_heads(x, heads) for x in (q, k, v, scale * dy))
+        summary, dsummary = k.mT @ v, q.mT @ dz
+        wrong = dz @ summary, v @ dsummary, k @ dsummary.mT
+        turned = zip((dq, dk, dv), wrong, right, strict=True)
+        return tuple(join_heads(bad) if turn else good for turn, bad, good in turned)
+
+    return backward
+
+
 def joined_without_transpose(dy, q, k, v, *, heads, scale):
     grads = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
     return tuple(split_heads(grad, heads).reshape(grad.shape) for grad in grads)
@@ -131,6 +145,10 @@ SSA = [
     ("map not transposed", sentence_map_by(dk=True)),
     ("map not transposed", sentence_map_by(dv=True)),
     ("map not transposed", sentence_map_by(dk=True, dv=True)),
+    ("summary not transposed", sentence_summary_by(dq=True)),
+    ("summary not transposed", sentence_summary_by(dk=True)),
+    ("summary not transposed", sentence_summary_by(dq=True, dk=True)),
+    ("summary not transposed", sentence_summary_by(dv=True)),
     ("q for k, or k for q", sentence_of_confused(dq=True)),
     ("q for k, or k for q", sentence_of_confused(dk=True)),
     ("q for k, or k for q", sentence_of_confused(dq=True, dk=True)),

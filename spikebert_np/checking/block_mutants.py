@@ -94,6 +94,13 @@ def sentence_dk_of_the_map_itself(dy, q, k, v, *, heads, scale):
     return dq, join_heads(da @ split_heads(q, heads)), dv
 
 
+@wrong_backward("ssa_sentence", "summary not transposed")
+def sentence_dk_of_the_summary_itself(dy, q, k, v, *, heads, scale):
+    dq, _, dv = ssa_sentence_backward(dy, q, k, v, heads=heads, scale=scale)
+    dsummary = split_heads(q, heads).mT @ split_heads(dy, heads) * scale
+    return dq, join_heads(split_heads(v, heads) @ dsummary), dv
+
+
 @wrong_backward("attention", "leaking across sentences")
 def attention_of_one_long_sentence(dy, cache):
     return attention_backward(dy, cache._replace(offsets=cache.offsets[[0, -1]]))

@@ -113,7 +113,7 @@ ex_06_2 = function(
     draw_sentence,
     name="spiking_attention",
     outputs=("y",),
-    hides=("ssa_sentence_forward", "attention_map", "by_words_forward"),
+    hides=("ssa_sentence_forward", "attention_map", "by_words_forward", "by_channels_forward"),
     wrong=[
         Wrong("heads not split", lambda q, k, v, heads, scale: sentence(q, k, v, 1, scale)),
         Wrong("scale missing", lambda q, k, v, heads, scale: sentence(q, k, v, heads, 1),
@@ -310,7 +310,8 @@ def without_a_transpose(dy, q, k, v, *, heads, scale):
     return tuple(part.reshape(shape) for part in parts)
 
 
-ex_06_5 = backward("6.5", "ssa_sentence", wrong=[
+OURS = ("by_words_backward", "by_channels_backward")
+ex_06_5 = backward("6.5", "ssa_sentence", hides=OURS, wrong=[
     Wrong("scale missing", edited(lambda dq, dk, dv, c: (dq / c, dk / c, dv / c))),
     Wrong("scale missing from dq and dk", edited(lambda dq, dk, dv, c: (dq / c, dk / c, dv))),
     Wrong("q and k swapped", edited(lambda dq, dk, dv, c: (dk, dq, dv))),

@@ -119,11 +119,12 @@ def _told(error, answer):
     return message
 
 
-def backward(number, case, *, name=None, variant=None, wrong=()):
+def backward(number, case, *, name=None, variant=None, wrong=(), hides=()):
     """A backward pass, checked as `cases.check` does: by differences, in each setting of the case.
 
     case: its name in `CASES`. name: of the answer, by default that of ours. variant: settings that
     are asked for, by default all. wrong: beside the mutants of the bank that fit the variant.
+    hides: names of functions, beside the reference, that would give the answer away.
     """
     chosen, wanted = CASES[case], variant or {}
     bank = [
@@ -137,7 +138,7 @@ def backward(number, case, *, name=None, variant=None, wrong=()):
         return check(case, backward=answer, variant=variant, seed=seed)
 
     own = chosen.backward.__name__
-    return Exercise(number, name or own, chosen.backward, (*bank, *wrong), examine, (own,))
+    return Exercise(number, name or own, chosen.backward, (*bank, *wrong), examine, (own, *hides))
 
 
 def function(number, reference, draw, *, name=None, outputs=("output",), wrong=(), bound=1e-9,

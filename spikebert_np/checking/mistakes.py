@@ -224,6 +224,7 @@ MISTAKES = {
     "scale missing from dq and dk": "the scale multiplies every branch, dq and dk too",
     "scale twice": "the scale was applied twice on one way",
     "map not transposed": "a = q kᵀ: dk = daᵀ q, and dv = aᵀ dy",
+    "summary not transposed": "M = kᵀ v, z = q M: dq = dz Mᵀ, dk = v dMᵀ, and dv = k dM",
     "leaking across sentences": "each sentence is read by itself: attention's products and a "
     "convolution's windows stop at its offsets",
     "q for k, or k for q": "each of a product's gradients holds the other factor: a = q kᵀ gives "

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 
 FOLDERS = tuple(f"spikebert_np.{folder}." for folder in ("layers", "blocks", "models", "training"))
 # Called once a step or once a sentence; the function that loops over them is the one to edit.
-INNER = ("lif_step_backward", "ssa_sentence_backward", "attention_sentence_backward")
+INNER = (
+    "lif_step_backward",
+    "by_words_backward",
+    "by_channels_backward",
+    "ssa_sentence_backward",
+    "attention_sentence_backward",
+)
 
 
 def _holders():

@@ -122,7 +122,7 @@ def _attention(costs):
     """What the order of attention's two products costs; what it gives is the same to the bit."""
     yield (
         "Attention's two orders, (q kᵀ) v over words and q (kᵀ v) over channels, give the same on "
-        "spikes to the bit (a test proves it). Forward pass of one sentence, one core, "
+        "spikes to the bit (a test proves it). The two products of one sentence, one core, "
         "milliseconds:"
     )
     yield ""

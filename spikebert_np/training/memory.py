@@ -9,7 +9,7 @@ before the first goes back, until the update. `alive` gradients of activations s
 worst place of a backward pass, of the N_w tokens whose parts go back at the same time: N / K for
 each worker. It is late in the last part, when nearly all of the K G are there.
 
-Left out is what a batch has by sentence and not by token, and the attention maps of one sentence.
+Left out is what a batch has by sentence and not by token, and what attention makes of one sentence.
 
 Letters: T spike steps, N packed tokens, D width, F MLP width or filters, K words of a window.
 """

@@ -154,10 +154,11 @@ def spiking_attention(q, k, v, heads, scale):
 attend = checks.ex_06_2(spiking_attention).use
 
 # %% [markdown]
-# Ours, between the split and the join:
+# Ours, between the split and the join (`x.mT` is NumPy's short form of `x.swapaxes(-1, -2)`), and the map alone:
 
 # %%
 print(inspect.getsource(ssa.by_words_forward))
+print(inspect.getsource(ssa.attention_map))
 
 # %% [markdown]
 # ## 3. N x N and D x D are the same sum
@@ -246,7 +247,7 @@ plots.curves(
 )
 
 # %% [markdown]
-# So the model asks how long a sentence is, and puts the brackets where they cost less:
+# So the model compares $n$ with $E$, and puts the brackets where they cost less:
 
 # %%
 print(inspect.getsource(ssa.ssa_sentence_forward))
@@ -373,8 +374,8 @@ back = checks.ex_06_5(ssa_sentence_backward).use
 
 # %% [markdown]
 # Ours. It makes the map again too: for a batch of sentences that is cheaper than to keep all maps. Where the
-# sentence is longer than a head is wide, the same rule is walked with the summary $C = k^\top v$ and $Z = q\,C$:
-# $dq = dZ\,C^\top$, $dC = q^\top dZ$, $dk = v\,dC^\top$, $dv = k\,dC$. The gradients are the same.
+# sentence has more words than a head has channels, the same rule is walked with the summary $M = k^\top v$ and
+# $Z = q\,M$: $dq = dZ\,M^\top$, $dM = q^\top dZ$, $dk = v\,dM^\top$, $dv = k\,dM$. The gradients are the same.
 
 # %%
 print(inspect.getsource(ssa.by_words_backward))
