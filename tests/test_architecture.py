@@ -53,10 +53,10 @@ ORDER = {
     "block_cases bert_cases model_cases planting reference lif_hypotheses layer_hypotheses "
     "block_hypotheses textcnn_hypotheses rate_hypotheses diagnosis cases mutant layer_mutants "
     "lif_mutants block_mutants textcnn_mutants rate_mutants mutants exercise compiled_exercise "
-    "bug_hunt chapter_00 chapter_01 chapter_02 "
-    "chapter_03 chapter_04 chapter_05 chapter_06 chapter_07 chapter_08 "
-    "chapter_09 chapter_10 chapter_11 chapter_12 exercises grading_wire grading_peer grading_guard "
-    "grading_worker grading_copy grading_process grading_session grading",
+    "bug_hunt chapter_00 chapter_01 chapter_02 chapter_03 chapter_04 chapter_05 chapter_06 "
+    "chapter_07 chapter_08 chapter_09 chapter_10 chapter_11 chapter_12 exercises grading_wire "
+    "grading_peer grading_guard grading_worker grading_copy grading_process grading_session "
+    "grading",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
